@@ -1,0 +1,374 @@
+//! The decision over its whole domain: every gfx target from gfx900 to gfx1201, every call,
+//! every flag combination that the headers of ROCm 5.2 to 7.2 define, every caller, every
+//! level; and the rules that hold over all of it.
+
+use policy::{
+    Action, Below, Caller, GfxTarget, HipVersion, Level, Owner, Reason, Request, decide,
+    ext_malloc, host_malloc, pool_alloc, pool_flags,
+};
+
+/// Targets of LLVM's AMDGPU backend from gfx900 to gfx1201, as KFD numbers.
+const TARGETS: [u32; 38] = [
+    90_000, 90_002, 90_004, 90_006, 90_008, 90_009, 90_010, 90_012, 90_400, 90_401, 90_402, 90_500,
+    100_100, 100_101, 100_102, 100_103, 100_300, 100_301, 100_302, 100_303, 100_304, 100_305,
+    100_306, 110_000, 110_001, 110_002, 110_003, 110_500, 110_501, 110_502, 110_503, 115_000,
+    115_001, 115_002, 115_003, 120_000, 120_001, 100_200,
+];
+
+const CALLERS: [Caller; 3] = [Caller::Program, Caller::HipRuntime, Caller::Denied];
+
+/// Every combination of `bits`.
+fn combinations(bits: &[u32]) -> impl Iterator<Item = u32> {
+    (0..1u32 << bits.len()).map(|chosen| {
+        bits.iter()
+            .enumerate()
+            .filter(|(i, _)| chosen & (1 << i) != 0)
+            .map(|(_, bit)| bit)
+            .sum()
+    })
+}
+
+fn requests() -> Vec<Request> {
+    use {host_malloc as h, pool_alloc as a, pool_flags as p};
+    let mut all = vec![Request::MemAllocHost];
+    let host = [
+        h::PORTABLE,
+        h::MAPPED,
+        h::WRITE_COMBINED,
+        h::UNCACHED,
+        h::NUMA_USER,
+        h::COHERENT,
+        h::NON_COHERENT,
+        0x0800_0000,
+    ];
+    let versions = [(5, 2), (5, 7), (6, 0), (6, 2), (6, 3), (6, 4), (7, 2)]
+        .map(|(major, minor)| HipVersion { major, minor });
+    for flags in combinations(&host) {
+        all.push(Request::HostMalloc { flags });
+        all.push(Request::HostAlloc { flags, hip: None });
+        all.extend(versions.map(|hip| Request::HostAlloc {
+            flags,
+            hip: Some(hip),
+        }));
+    }
+    for below in [Below::SvmDecided, Below::PoolAllocated, Below::NothingSeen] {
+        all.push(Request::MallocManaged { below });
+    }
+    all.extend((0..=9).map(|flags| Request::ExtMalloc { flags }));
+    for pool in combinations(&[p::KERNARG, p::FINE, p::COARSE, p::EXTENDED, 0x10]) {
+        for coarse_sibling in [false, true] {
+            all.push(Request::LockToPool {
+                pool,
+                coarse_sibling,
+            });
+            for flags in combinations(&[a::PCIE, a::CONTIGUOUS, a::EXECUTABLE, a::UNCACHED, 0x10]) {
+                for owner in [Owner::Cpu, Owner::Gpu] {
+                    all.push(Request::PoolAllocate {
+                        owner,
+                        pool,
+                        flags,
+                        coarse_sibling,
+                    });
+                }
+            }
+        }
+    }
+    for bits in 0..8u32 {
+        all.push(Request::SvmAttributes {
+            gives_access: bits & 1 != 0,
+            names_grain: bits & 2 != 0,
+            chosen_before: bits & 4 != 0,
+        });
+    }
+    all
+}
+
+/// Calls `check` with every point of the domain.
+fn everywhere(mut check: impl FnMut(Request, Option<GfxTarget>, Caller, Level)) {
+    let gpus: Vec<_> = TARGETS
+        .iter()
+        .map(|version| GfxTarget::from_kfd(*version))
+        .chain([None])
+        .collect();
+    for request in requests() {
+        for gpu in &gpus {
+            for caller in CALLERS {
+                for level in Level::ALL {
+                    check(request, *gpu, caller, level);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_outside_rdna12_is_ever_changed() {
+    let mut rewritten = 0;
+    everywhere(|request, gpu, caller, level| {
+        if decide(request, gpu, caller, level).action.rewrites() {
+            rewritten += 1;
+            let name = gpu.expect("an unknown GPU is never rewritten").to_string();
+            assert!(
+                name.starts_with("gfx101") || name.starts_with("gfx103"),
+                "{name} {request:?}"
+            );
+        }
+    });
+    assert!(rewritten > 0, "the domain has requests that are rewritten");
+}
+
+#[test]
+fn level_off_changes_nothing() {
+    everywhere(|request, gpu, caller, level| {
+        let decision = decide(request, gpu, caller, level);
+        assert!(level != Level::Off || decision.action == Action::Forward);
+    });
+}
+
+#[test]
+fn the_never_list_is_never_changed() {
+    everywhere(|request, gpu, caller, level| {
+        let never = match request {
+            Request::ExtMalloc { flags } => flags == ext_malloc::SIGNAL,
+            Request::PoolAllocate {
+                pool, flags, owner, ..
+            } => {
+                pool & pool_flags::KERNARG != 0
+                    || flags & pool_alloc::EXECUTABLE != 0
+                    || owner == Owner::Cpu && caller == Caller::HipRuntime
+            }
+            Request::LockToPool { pool, .. } => pool & pool_flags::KERNARG != 0,
+            _ => false,
+        };
+        assert!(
+            !never || decide(request, gpu, caller, level).action == Action::Forward,
+            "{request:?}"
+        );
+    });
+}
+
+#[test]
+fn each_level_contains_the_one_below_it() {
+    everywhere(|request, gpu, caller, level| {
+        let above = Level::ALL.into_iter().find(|other| *other > level);
+        let here = decide(request, gpu, caller, level).action;
+        if let (true, Some(above)) = (here.rewrites(), above) {
+            assert_eq!(
+                here,
+                decide(request, gpu, caller, above).action,
+                "{request:?} {level:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn denied_callers_are_left_alone_below_full() {
+    everywhere(|request, gpu, caller, level| {
+        let left = caller == Caller::Denied && level < Level::Full;
+        assert!(!left || decide(request, gpu, caller, level).action == Action::Forward);
+    });
+}
+
+#[test]
+fn flags_that_no_header_defines_are_forwarded() {
+    everywhere(|request, gpu, caller, level| {
+        let unknown = match request {
+            Request::HostMalloc { flags } => flags & !host_malloc::KNOWN != 0,
+            Request::ExtMalloc { flags } => flags > ext_malloc::CONTIGUOUS,
+            Request::PoolAllocate { pool, flags, .. } => {
+                pool > 15 || flags & !pool_alloc::KNOWN != 0
+            }
+            _ => false,
+        };
+        assert!(!unknown || decide(request, gpu, caller, level).action == Action::Forward);
+    });
+}
+
+#[test]
+fn a_rewritten_request_asks_for_nothing_coherent() {
+    const COHERENT: u32 = host_malloc::COHERENT | host_malloc::UNCACHED;
+    everywhere(
+        |request, gpu, caller, level| match decide(request, gpu, caller, level).action {
+            Action::WithFlags(flags) if matches!(request, Request::HostMalloc { .. }) => {
+                assert_eq!(
+                    flags & (COHERENT | host_malloc::NON_COHERENT),
+                    host_malloc::NON_COHERENT
+                );
+            }
+            Action::CallHostMalloc(flags) => {
+                assert_eq!(
+                    flags & (COHERENT | host_malloc::NON_COHERENT),
+                    host_malloc::NON_COHERENT
+                );
+            }
+            Action::CoarsePool { flags } => {
+                assert_eq!(flags & (pool_alloc::PCIE | pool_alloc::UNCACHED), 0);
+            }
+            _ => {}
+        },
+    );
+}
+
+#[test]
+fn a_rewritten_request_passes_a_second_layer_unchanged() {
+    everywhere(|request, gpu, caller, level| {
+        let second = match (request, decide(request, gpu, caller, level).action) {
+            (Request::HostMalloc { .. }, Action::WithFlags(flags))
+            | (_, Action::CallHostMalloc(flags)) => Request::HostMalloc { flags },
+            (_, Action::CoarsePool { flags }) => Request::PoolAllocate {
+                owner: Owner::Gpu,
+                pool: pool_flags::COARSE,
+                flags,
+                coarse_sibling: true,
+            },
+            (_, Action::AppendCoarse) => Request::SvmAttributes {
+                gives_access: true,
+                names_grain: true,
+                chosen_before: false,
+            },
+            _ => return,
+        };
+        assert_eq!(
+            decide(second, gpu, caller, level).action,
+            Action::Forward,
+            "{request:?}"
+        );
+    });
+}
+
+#[test]
+fn an_explicit_svm_grain_stands_at_every_level() {
+    everywhere(|request, gpu, caller, level| {
+        if let Request::SvmAttributes {
+            names_grain,
+            chosen_before,
+            ..
+        } = request
+            && (names_grain || chosen_before)
+        {
+            assert_eq!(decide(request, gpu, caller, level).action, Action::Forward);
+        }
+    });
+}
+
+#[test]
+fn every_reason_occurs_and_has_its_own_code() {
+    let mut seen = std::collections::BTreeSet::new();
+    everywhere(|request, gpu, caller, level| {
+        seen.insert(decide(request, gpu, caller, level).reason.code());
+    });
+    let all: std::collections::BTreeSet<_> =
+        Reason::ALL.iter().map(|reason| reason.code()).collect();
+    assert_eq!(seen, all);
+    assert_eq!(all.len(), Reason::ALL.len());
+}
+
+/// The table of the design, row by row, on gfx1030.
+#[test]
+fn the_levels_add_what_the_design_says() {
+    use {host_malloc as h, pool_alloc as a, pool_flags as p};
+    let gpu_pool = |pool, flags| Request::PoolAllocate {
+        owner: Owner::Gpu,
+        pool,
+        flags,
+        coarse_sibling: true,
+    };
+    let cpu_pool = |pool| Request::PoolAllocate {
+        owner: Owner::Cpu,
+        pool,
+        flags: 0,
+        coarse_sibling: true,
+    };
+    let rocm64 = Some(HipVersion { major: 6, minor: 4 });
+    let svm = Request::SvmAttributes {
+        gives_access: true,
+        names_grain: false,
+        chosen_before: false,
+    };
+    let coarse = Action::CoarsePool { flags: 0 };
+    let rows = [
+        (svm, Level::Standard, Action::AppendCoarse),
+        (
+            Request::HostMalloc { flags: 0 },
+            Level::Standard,
+            Action::WithFlags(h::NON_COHERENT),
+        ),
+        (
+            Request::HostAlloc {
+                flags: 0,
+                hip: rocm64,
+            },
+            Level::Standard,
+            Action::CallHostMalloc(h::NON_COHERENT),
+        ),
+        (
+            Request::MemAllocHost,
+            Level::Standard,
+            Action::CallHostMalloc(h::NON_COHERENT),
+        ),
+        (gpu_pool(p::FINE, 0), Level::Standard, coarse),
+        (gpu_pool(p::COARSE, a::PCIE), Level::Standard, coarse),
+        (
+            Request::HostMalloc { flags: h::MAPPED },
+            Level::Mapped,
+            Action::WithFlags(h::MAPPED | h::NON_COHERENT),
+        ),
+        (
+            Request::HostMalloc { flags: h::COHERENT },
+            Level::Full,
+            Action::WithFlags(h::NON_COHERENT),
+        ),
+        (
+            Request::HostMalloc { flags: h::UNCACHED },
+            Level::Full,
+            Action::WithFlags(h::NON_COHERENT),
+        ),
+        (
+            Request::ExtMalloc {
+                flags: ext_malloc::FINEGRAINED,
+            },
+            Level::Full,
+            Action::WithFlags(0),
+        ),
+        (
+            Request::ExtMalloc {
+                flags: ext_malloc::UNCACHED,
+            },
+            Level::Full,
+            Action::WithFlags(0),
+        ),
+        (
+            gpu_pool(p::EXTENDED, a::CONTIGUOUS),
+            Level::Full,
+            Action::CoarsePool {
+                flags: a::CONTIGUOUS,
+            },
+        ),
+        (cpu_pool(p::FINE), Level::Full, coarse),
+        (
+            Request::LockToPool {
+                pool: p::FINE,
+                coarse_sibling: true,
+            },
+            Level::Full,
+            coarse,
+        ),
+    ];
+    for (request, from, action) in rows {
+        for level in Level::ALL {
+            let expected = if level >= from {
+                action
+            } else {
+                Action::Forward
+            };
+            let got = decide(
+                request,
+                GfxTarget::from_name("gfx1030"),
+                Caller::Program,
+                level,
+            );
+            assert_eq!(got.action, expected, "{request:?} at {}", level.name());
+        }
+    }
+}
