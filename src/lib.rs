@@ -1,1 +1,40 @@
-//! placeholder
+//! librdnafix.so: on RDNA1/2 GPUs, ROCm memory that nobody asked to be coherent is allocated
+//! non-coherent.
+//!
+//! A call arrives in [`hook`], which jumps on to the real function or into [`hooks`]; there the
+//! request is put to the `policy` crate and the real function, found by [`resolve`], is called
+//! with what came out. The library is inherited by every process under the user's command, so
+//! it does nothing but read its environment until a hooked function is called.
+
+#![allow(
+    missing_docs,
+    reason = "the interface of this library is C; docs/hooks.md documents it"
+)]
+
+mod caller;
+mod config;
+mod fork;
+mod gpus;
+mod hip;
+mod hook;
+mod hooks;
+mod hsa;
+mod intervals;
+mod log;
+mod mode;
+mod objects;
+mod remember;
+mod report;
+mod resolve;
+mod seen;
+
+/// Reads the environment while the process has one thread.
+#[ctor::ctor(unsafe)]
+fn constructor() {
+    config::get();
+}
+
+// libgcc_s would be one more library to load in every process; its unwinder also comes as an
+// archive, which is found first because it is named here.
+#[link(name = "gcc_eh", kind = "static")]
+unsafe extern "C" {}

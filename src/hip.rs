@@ -1,0 +1,220 @@
+//! What the hooks need of the HIP runtime besides the functions they take over: the current
+//! device, the version, the last error. Calls forward-only questions; decides nothing.
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use kfd_abi::topology::PciAddress;
+use policy::{GfxTarget, HipVersion};
+
+use crate::gpus;
+use crate::hook::Library;
+use crate::resolve::{PerCaller, neighbour};
+
+/// hipSuccess
+pub(crate) const SUCCESS: c_int = 0;
+/// hipErrorSharedObjectSymbolNotFound (hip_runtime_api.h): there is no real function.
+pub(crate) const SYMBOL_NOT_FOUND: c_int = 302;
+/// hipMemAdviseSetCoarseGrain (hip_runtime_api.h, AMD's addition to hipMemoryAdvise)
+const ADVISE_SET_COARSE_GRAIN: c_uint = 100;
+/// hipDeviceAttributeComputeCapabilityMajor and Minor: the same numbers from 5.2.3 to 7.2.4
+const CAPABILITY_MAJOR: c_uint = 23;
+const CAPABILITY_MINOR: c_uint = 61;
+
+/// `hipHostMalloc`, `hipHostAlloc`, `hipMallocManaged`
+pub(crate) type AllocFlags = unsafe extern "C" fn(*mut *mut c_void, usize, c_uint) -> c_int;
+/// `hipMemAllocHost`
+pub(crate) type Alloc = unsafe extern "C" fn(*mut *mut c_void, usize) -> c_int;
+/// `hipHostFree`, `hipFreeHost`, `hipFree`
+pub(crate) type Free = unsafe extern "C" fn(*mut c_void) -> c_int;
+/// `hipHostGetFlags`
+pub(crate) type GetFlags = unsafe extern "C" fn(*mut c_uint, *mut c_void) -> c_int;
+
+type GetDevice = unsafe extern "C" fn(*mut c_int) -> c_int;
+type PciBusId = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
+type Attribute = unsafe extern "C" fn(*mut c_int, c_uint, c_int) -> c_int;
+type LastError = unsafe extern "C" fn() -> c_int;
+type Advise = unsafe extern "C" fn(*const c_void, usize, c_uint, c_int) -> c_int;
+
+/// Functions of one copy of libamdhip64. All of them are in every release from 5.2 to 7.2.
+pub(crate) struct Hip {
+    get_device: GetDevice,
+    pci_bus_id: PciBusId,
+    attribute: Attribute,
+    runtime_version: GetDevice,
+    last_error: LastError,
+    peek_at_last_error: LastError,
+    advise: Advise,
+    /// Targets by device number, packed; 0 while unknown.
+    targets: [AtomicU32; 64],
+}
+
+static COPIES: PerCaller<Hip> = PerCaller::new();
+
+/// The copy of HIP that the code at `caller` uses. Thread-safe.
+pub(crate) fn near(caller: usize) -> Option<&'static Hip> {
+    COPIES
+        .get(caller, || {
+            let function = |name: &CStr| Some(neighbour(Library::Hip, name, caller)?.1);
+            let (scope, get_device) = neighbour(Library::Hip, c"hipGetDevice", caller)?;
+            // SAFETY: each address is the function of that name in libamdhip64, and these are
+            // the types that hip_runtime_api.h declares for them, unchanged from 5.2 to 7.2.
+            let hip = unsafe {
+                Hip {
+                    get_device: std::mem::transmute::<*const (), GetDevice>(get_device),
+                    pci_bus_id: std::mem::transmute::<*const (), PciBusId>(function(
+                        c"hipDeviceGetPCIBusId",
+                    )?),
+                    attribute: std::mem::transmute::<*const (), Attribute>(function(
+                        c"hipDeviceGetAttribute",
+                    )?),
+                    runtime_version: std::mem::transmute::<*const (), GetDevice>(function(
+                        c"hipRuntimeGetVersion",
+                    )?),
+                    last_error: std::mem::transmute::<*const (), LastError>(function(
+                        c"hipGetLastError",
+                    )?),
+                    peek_at_last_error: std::mem::transmute::<*const (), LastError>(function(
+                        c"hipPeekAtLastError",
+                    )?),
+                    advise: std::mem::transmute::<*const (), Advise>(function(c"hipMemAdvise")?),
+                    targets: [const { AtomicU32::new(0) }; 64],
+                }
+            };
+            Some((scope, hip))
+        })
+        .map(|(_, hip)| hip)
+}
+
+impl Hip {
+    fn number(question: GetDevice) -> Option<c_int> {
+        let mut number = 0;
+        // SAFETY: both functions of this type write one int through the pointer.
+        (unsafe { question(&raw mut number) } == SUCCESS).then_some(number)
+    }
+
+    /// The gfx target of the calling thread's current device, as KFD knows it.
+    pub(crate) fn current_target(&self) -> Option<GfxTarget> {
+        let device = Self::number(self.get_device)?;
+        let cached = self.targets.get(usize::try_from(device).ok()?)?;
+        match cached.load(Ordering::Relaxed) {
+            0 => {
+                let target = gpus::target_at(self.pci(device)?, || self.capability(device))?;
+                let packed = u32::from_be_bytes([1, target.major, target.minor, target.stepping]);
+                cached.store(packed, Ordering::Relaxed);
+                Some(target)
+            }
+            packed => {
+                let [_, major, minor, stepping] = packed.to_be_bytes();
+                Some(GfxTarget {
+                    major,
+                    minor,
+                    stepping,
+                })
+            }
+        }
+    }
+
+    fn pci(&self, device: c_int) -> Option<PciAddress> {
+        let mut text = [0 as c_char; 64];
+        // SAFETY: the buffer is as long as it is said to be.
+        let status = unsafe { (self.pci_bus_id)(text.as_mut_ptr(), text.len() as c_int, device) };
+        let bytes = text.map(|byte| byte as u8);
+        let text = CStr::from_bytes_until_nul(&bytes).ok()?.to_str().ok()?;
+        (status == SUCCESS).then(|| parse_pci(text))?
+    }
+
+    /// gfx10.1 and gfx10.3 by compute capability, without the stepping: HIP's own word, for
+    /// kernels that do not say.
+    fn capability(&self, device: c_int) -> Option<GfxTarget> {
+        let attribute = |which| {
+            let mut value = 0;
+            // SAFETY: the function writes one int through the pointer.
+            let status = unsafe { (self.attribute)(&raw mut value, which, device) };
+            (status == SUCCESS).then(|| u8::try_from(value).ok())?
+        };
+        Some(GfxTarget {
+            major: attribute(CAPABILITY_MAJOR)?,
+            minor: attribute(CAPABILITY_MINOR)?,
+            stepping: 0,
+        })
+    }
+
+    /// The version of this runtime.
+    pub(crate) fn version(&self) -> Option<HipVersion> {
+        HipVersion::from_runtime(Self::number(self.runtime_version)?)
+    }
+
+    /// Whether an error of an earlier call is still pending for this thread.
+    pub(crate) fn error_pending(&self) -> bool {
+        // SAFETY: takes nothing and only reads thread-local state.
+        unsafe { (self.peek_at_last_error)() != SUCCESS }
+    }
+
+    /// Takes back the error that a call of ours left behind; the program made none.
+    pub(crate) fn clear_error(&self) {
+        // SAFETY: takes nothing and resets thread-local state.
+        unsafe { (self.last_error)() };
+    }
+
+    /// Advises the runtime that a managed range be coarse-grained.
+    ///
+    /// # Safety
+    /// The range must be a live managed allocation.
+    pub(crate) unsafe fn advise_coarse(&self, start: *const c_void, size: usize) -> bool {
+        let Some(device) = Self::number(self.get_device) else {
+            return false;
+        };
+        // SAFETY: the caller vouches for the range; the rest are plain values.
+        unsafe { (self.advise)(start, size, ADVISE_SET_COARSE_GRAIN, device) == SUCCESS }
+    }
+}
+
+/// `0000:03:00.0`, as hipDeviceGetPCIBusId writes it.
+fn parse_pci(text: &str) -> Option<PciAddress> {
+    let (domain, rest) = text.split_once(':')?;
+    let (bus, rest) = rest.split_once(':')?;
+    let (device, function) = rest.split_once('.')?;
+    let part = |text: &str, largest: u16| {
+        u16::from_str_radix(text, 16)
+            .ok()
+            .filter(|value| *value <= largest)
+    };
+    Some(PciAddress {
+        domain: u32::from_str_radix(domain, 16).ok()?,
+        bdf: part(bus, 0xff)? << 8 | part(device, 0x1f)? << 3 | part(function, 7)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pci_address_is_read_as_hip_writes_it() {
+        assert_eq!(
+            parse_pci("0000:03:00.0"),
+            Some(PciAddress {
+                domain: 0,
+                bdf: 0x300
+            })
+        );
+        assert_eq!(
+            parse_pci("0001:c4:1f.7"),
+            Some(PciAddress {
+                domain: 1,
+                bdf: 0xc4ff
+            })
+        );
+        for junk in [
+            "",
+            "0000:03:00",
+            "0000:103:00.0",
+            "0000:03:20.0",
+            "0000:03:00.8",
+            "x:y:z.w",
+        ] {
+            assert_eq!(parse_pci(junk), None, "{junk}");
+        }
+    }
+}

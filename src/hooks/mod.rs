@@ -1,0 +1,113 @@
+//! The handlers: hook -> request -> policy -> real call -> report. They hold no decisions.
+//!
+//! Every handler is called by its naked export with the caller's return address as an extra
+//! last argument. No panic leaves one: a request that cannot be judged is forwarded.
+
+pub(crate) mod managed;
+pub(crate) mod pinned;
+pub(crate) mod pool;
+pub(crate) mod svm;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use policy::{Action, Caller, Decision, GfxTarget, Reason, Request, decide};
+
+use crate::hook::Hook;
+use crate::{caller, config, report};
+
+/// One call that was looked at.
+struct Asked {
+    hook: Hook,
+    gpu: Option<GfxTarget>,
+    decision: Decision,
+    /// What was asked, as the report shows it.
+    detail: u32,
+    bytes: usize,
+}
+
+/// Asks the policy about a request from `return_address`. `gpu` is only asked for where a
+/// rewrite is possible at all, or the call is to be reported.
+fn ask(
+    hook: Hook,
+    request: Request,
+    return_address: usize,
+    (detail, bytes): (u32, usize),
+    gpu: impl FnOnce() -> Option<GfxTarget>,
+) -> Asked {
+    let judge = || {
+        let level = config::get().level;
+        let possible = decide(request, Some(RDNA2), Caller::Program, level);
+        if !possible.action.rewrites() && !report::wanted() {
+            return (None, possible);
+        }
+        let gpu = gpu();
+        let for_program = decide(request, gpu, Caller::Program, level);
+        if !for_program.action.rewrites() {
+            return (gpu, for_program);
+        }
+        // Only now the caller matters: it can only make the answer stricter.
+        (gpu, decide(request, gpu, caller::at(return_address), level))
+    };
+    let doubt = Decision {
+        action: Action::Forward,
+        reason: Reason::UnknownGpu,
+    };
+    let (gpu, decision) = catch_unwind(AssertUnwindSafe(judge)).unwrap_or((None, doubt));
+    Asked {
+        hook,
+        gpu,
+        decision,
+        detail,
+        bytes,
+    }
+}
+
+/// Any RDNA1/2 target: whether a request could be rewritten does not depend on which.
+const RDNA2: GfxTarget = GfxTarget {
+    major: 10,
+    minor: 3,
+    stepping: 0,
+};
+
+impl Asked {
+    /// Reports and logs the call, once it has been made.
+    fn done(&self, fell_back: bool) {
+        let Decision { action, reason } = self.decision;
+        report::count(&report::Call {
+            hook: self.hook,
+            gpu: self.gpu,
+            rewritten: action.rewrites(),
+            reason,
+            detail: self.detail,
+            bytes: self.bytes,
+            fell_back,
+        });
+        tracing::debug!(
+            "{}: {} bytes, {}: {action:?}: {}{}",
+            self.hook.name(),
+            self.bytes,
+            report::request_text(self.hook, self.detail),
+            reason.text(),
+            if fell_back {
+                "; it failed, so the call was made as it came"
+            } else {
+                ""
+            },
+        );
+    }
+}
+
+/// Makes the rewritten call and, if it fails, the original one. Returns the status that the
+/// program gets and whether it is that of the original call.
+fn attempt<S: PartialEq + Copy>(
+    success: S,
+    rewritten: impl FnOnce() -> S,
+    original: impl FnOnce() -> S,
+) -> (S, bool) {
+    let status = rewritten();
+    if status == success {
+        (status, false)
+    } else {
+        (original(), true)
+    }
+}

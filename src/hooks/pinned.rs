@@ -1,0 +1,251 @@
+//! Pinned host memory: hipHostMalloc and its relatives.
+
+use std::ffi::{c_int, c_uint, c_void};
+
+use policy::{Action, HipVersion, Request, host_malloc as flag};
+
+use super::{Asked, ask, attempt};
+use crate::hip::{self, Alloc, AllocFlags, Free, GetFlags, SUCCESS, SYMBOL_NOT_FOUND};
+use crate::hook::Hook;
+use crate::mode;
+use crate::remember::{CHOSEN, PINNED, Rewritten};
+use crate::resolve::function;
+
+/// `hipError_t hipHostMalloc(void** ptr, size_t size, unsigned int flags)`
+pub(crate) unsafe extern "C" fn host_malloc(
+    ptr: *mut *mut c_void,
+    size: usize,
+    flags: c_uint,
+    caller: usize,
+) -> c_int {
+    // SAFETY: the type is that of hipHostMalloc.
+    let Some(real) = (unsafe { function::<AllocFlags>(Hook::HipHostMalloc, caller) }) else {
+        return SYMBOL_NOT_FOUND;
+    };
+    // SAFETY: the program's own arguments to the function that it called.
+    let original = || unsafe { real(ptr, size, flags) };
+    if !worth_asking(ptr, size) {
+        return original();
+    }
+    let asked = ask(
+        Hook::HipHostMalloc,
+        Request::HostMalloc { flags },
+        caller,
+        (flags, size),
+        || current(caller),
+    );
+    let Action::WithFlags(given) = asked.decision.action else {
+        let status = original();
+        // A pointer that the program got with these flags is no longer the one remembered.
+        forget(ptr, status);
+        asked.done(false);
+        return status;
+    };
+    allocate(
+        &asked,
+        ptr,
+        size,
+        Rewritten {
+            passed: flags,
+            given,
+        },
+        real,
+        original,
+        caller,
+    )
+}
+
+/// `hipError_t hipHostAlloc(void** ptr, size_t size, unsigned int flags)`
+pub(crate) unsafe extern "C" fn host_alloc(
+    ptr: *mut *mut c_void,
+    size: usize,
+    flags: c_uint,
+    caller: usize,
+) -> c_int {
+    // SAFETY: the type is that of hipHostAlloc.
+    let Some(real) = (unsafe { function::<AllocFlags>(Hook::HipHostAlloc, caller) }) else {
+        return SYMBOL_NOT_FOUND;
+    };
+    // SAFETY: the program's own arguments to the function that it called.
+    let original = || unsafe { real(ptr, size, flags) };
+    let request = |hip: Option<HipVersion>| Request::HostAlloc { flags, hip };
+    through_host_malloc(
+        Hook::HipHostAlloc,
+        request,
+        (ptr, size, flags),
+        original,
+        caller,
+    )
+}
+
+/// `hipError_t hipMemAllocHost(void** ptr, size_t size)`
+pub(crate) unsafe extern "C" fn mem_alloc_host(
+    ptr: *mut *mut c_void,
+    size: usize,
+    caller: usize,
+) -> c_int {
+    // SAFETY: the type is that of hipMemAllocHost.
+    let Some(real) = (unsafe { function::<Alloc>(Hook::HipMemAllocHost, caller) }) else {
+        return SYMBOL_NOT_FOUND;
+    };
+    // SAFETY: the program's own arguments to the function that it called.
+    let original = || unsafe { real(ptr, size) };
+    through_host_malloc(
+        Hook::HipMemAllocHost,
+        |_| Request::MemAllocHost,
+        (ptr, size, flag::DEFAULT),
+        original,
+        caller,
+    )
+}
+
+/// A call that is made as hipHostMalloc if it is rewritten.
+fn through_host_malloc(
+    hook: Hook,
+    request: impl FnOnce(Option<HipVersion>) -> Request,
+    (ptr, size, passed): (*mut *mut c_void, usize, c_uint),
+    original: impl Fn() -> c_int,
+    caller: usize,
+) -> c_int {
+    if !worth_asking(ptr, size) {
+        return original();
+    }
+    let version = hip::near(caller).and_then(hip::Hip::version);
+    let asked = ask(hook, request(version), caller, (passed, size), || {
+        current(caller)
+    });
+    // SAFETY: the type is that of hipHostMalloc.
+    let host_malloc = unsafe { function::<AllocFlags>(Hook::HipHostMalloc, caller) };
+    if let (Action::CallHostMalloc(given), Some(host_malloc)) = (asked.decision.action, host_malloc)
+    {
+        let flags = Rewritten { passed, given };
+        return allocate(&asked, ptr, size, flags, host_malloc, original, caller);
+    }
+    let status = original();
+    forget(ptr, status);
+    asked.done(false);
+    status
+}
+
+/// A call that a NULL pointer or size 0 decides already is the real function's to answer.
+fn worth_asking(ptr: *mut *mut c_void, size: usize) -> bool {
+    mode::active() && !ptr.is_null() && size != 0
+}
+
+fn current(caller: usize) -> Option<policy::GfxTarget> {
+    hip::near(caller)?.current_target()
+}
+
+/// hipHostMalloc with other flags than the program passed, and the call as it came if that fails.
+fn allocate(
+    asked: &Asked,
+    ptr: *mut *mut c_void,
+    size: usize,
+    flags: Rewritten,
+    host_malloc: AllocFlags,
+    original: impl Fn() -> c_int,
+    caller: usize,
+) -> c_int {
+    let hip = hip::near(caller);
+    let pending = hip.is_some_and(hip::Hip::error_pending);
+    // SAFETY: the program's own pointer and size.
+    let (status, fell_back) = attempt(
+        SUCCESS,
+        || unsafe { host_malloc(ptr, size, flags.given) },
+        original,
+    );
+    if fell_back {
+        forget(ptr, status);
+        if status == SUCCESS && !pending {
+            hip.inspect(|hip| hip.clear_error());
+        }
+    } else {
+        // SAFETY: the call succeeded, so it wrote the result through `ptr`.
+        let start = unsafe { *ptr } as usize;
+        PINNED.with(|pinned| pinned.set(start, size, flags));
+    }
+    asked.done(fell_back);
+    status
+}
+
+fn forget(ptr: *mut *mut c_void, status: c_int) {
+    if status == SUCCESS && !PINNED.is_empty() {
+        // SAFETY: the call succeeded, so `ptr` is valid and holds the result.
+        let start = unsafe { *ptr } as usize;
+        PINNED.with(|pinned| pinned.clear(start, 1));
+    }
+}
+
+/// `hipError_t hipHostGetFlags(unsigned int* flags, void* ptr)`
+pub(crate) unsafe extern "C" fn host_get_flags(
+    flags: *mut c_uint,
+    ptr: *mut c_void,
+    caller: usize,
+) -> c_int {
+    // SAFETY: the type is that of hipHostGetFlags.
+    let Some(real) = (unsafe { function::<GetFlags>(Hook::HipHostGetFlags, caller) }) else {
+        return SYMBOL_NOT_FOUND;
+    };
+    // SAFETY: the program's own arguments to the function that it called.
+    let status = unsafe { real(flags, ptr) };
+    if status == SUCCESS
+        && !PINNED.is_empty()
+        && let Some(rewritten) = PINNED.with(|pinned| pinned.at(ptr as usize))
+    {
+        // SAFETY: the call succeeded, so it wrote the flags through the pointer.
+        let flags = unsafe { &mut *flags };
+        if *flags == rewritten.given {
+            *flags = rewritten.passed;
+        }
+    }
+    status
+}
+
+/// `hipError_t hipHostFree(void* ptr)`
+pub(crate) unsafe extern "C" fn host_free(ptr: *mut c_void, caller: usize) -> c_int {
+    // SAFETY: the program's own argument to the function that it called.
+    unsafe { free_with(Hook::HipHostFree, ptr, caller) }
+}
+
+/// `hipError_t hipFreeHost(void* ptr)`
+pub(crate) unsafe extern "C" fn free_host(ptr: *mut c_void, caller: usize) -> c_int {
+    // SAFETY: the program's own argument to the function that it called.
+    unsafe { free_with(Hook::HipFreeHost, ptr, caller) }
+}
+
+/// `hipError_t hipFree(void* ptr)`
+pub(crate) unsafe extern "C" fn free(ptr: *mut c_void, caller: usize) -> c_int {
+    // SAFETY: the program's own argument to the function that it called.
+    unsafe { free_with(Hook::HipFree, ptr, caller) }
+}
+
+/// What is remembered goes before the call: once the memory is free, another thread may get
+/// the same address. It comes back if the call fails.
+unsafe fn free_with(hook: Hook, ptr: *mut c_void, caller: usize) -> c_int {
+    // SAFETY: hipHostFree, hipFreeHost and hipFree have this type.
+    let Some(real) = (unsafe { function::<Free>(hook, caller) }) else {
+        return SYMBOL_NOT_FOUND;
+    };
+    let start = ptr as usize;
+    let pinned = if PINNED.is_empty() {
+        None
+    } else {
+        PINNED.with(|pinned| pinned.take(start))
+    };
+    let chosen = if CHOSEN.is_empty() {
+        None
+    } else {
+        CHOSEN.with(|chosen| chosen.take(start))
+    };
+    // SAFETY: the program's own argument to the function that it called.
+    let status = unsafe { real(ptr) };
+    if status != SUCCESS {
+        if let Some((size, flags)) = pinned {
+            PINNED.with(|pinned| pinned.set(start, size, flags));
+        }
+        if let Some((size, ())) = chosen {
+            CHOSEN.with(|chosen| chosen.set(start, size, ()));
+        }
+    }
+    status
+}

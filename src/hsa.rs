@@ -1,0 +1,366 @@
+//! What the hooks need of the HSA runtime besides the functions they take over: its agents,
+//! matched to KFD's GPUs by PCI address, and their memory pools. Decides nothing.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use kfd_abi::topology::PciAddress;
+use policy::{GfxTarget, Owner, pool_flags};
+
+use crate::gpus;
+use crate::hook::Library;
+use crate::resolve::{PerCaller, neighbour};
+
+/// hsa_status_t
+pub(crate) type Status = u32;
+/// HSA_STATUS_SUCCESS
+pub(crate) const SUCCESS: Status = 0;
+/// HSA_STATUS_ERROR: there is no real function.
+pub(crate) const ERROR: Status = 0x1000;
+
+/// hsa_agent_info_t and hsa_amd_agent_info_t (hsa.h, hsa_ext_amd.h)
+mod agent_info {
+    use std::ffi::c_int;
+
+    pub(super) const NAME: c_int = 0;
+    pub(super) const DEVICE: c_int = 17;
+    pub(super) const BDFID: c_int = 0xA006;
+    pub(super) const DOMAIN: c_int = 0xA00F;
+}
+/// HSA_DEVICE_TYPE_CPU and HSA_DEVICE_TYPE_GPU (hsa.h)
+const DEVICE_CPU: u32 = 0;
+const DEVICE_GPU: u32 = 1;
+/// hsa_amd_memory_pool_info_t (hsa_ext_amd.h)
+const POOL_SEGMENT: c_int = 0;
+const POOL_GLOBAL_FLAGS: c_int = 1;
+/// HSA_AMD_SEGMENT_GLOBAL
+const SEGMENT_GLOBAL: u32 = 0;
+
+/// `hsa_amd_memory_pool_allocate`
+pub(crate) type PoolAllocate = unsafe extern "C" fn(u64, usize, u32, *mut *mut c_void) -> Status;
+/// `hsa_shut_down`
+pub(crate) type ShutDown = unsafe extern "C" fn() -> Status;
+/// `hsa_amd_svm_attributes_set`
+pub(crate) type SvmAttributesSet =
+    unsafe extern "C" fn(*mut c_void, usize, *mut SvmAttribute, usize) -> Status;
+
+/// hsa_amd_svm_attribute_pair_t
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct SvmAttribute {
+    pub(crate) attribute: u64,
+    pub(crate) value: u64,
+}
+
+type PoolFree = unsafe extern "C" fn(*mut c_void) -> Status;
+type GetInfo = unsafe extern "C" fn(u64, c_int, *mut c_void) -> Status;
+type Visit = unsafe extern "C" fn(u64, *mut c_void) -> Status;
+type IterateAgents = unsafe extern "C" fn(Visit, *mut c_void) -> Status;
+type IteratePools = unsafe extern "C" fn(u64, Visit, *mut c_void) -> Status;
+
+/// Functions of one copy of libhsa-runtime64, and its agents.
+pub(crate) struct Hsa {
+    iterate_agents: IterateAgents,
+    agent_info: GetInfo,
+    iterate_pools: IteratePools,
+    pool_info: GetInfo,
+    pool_free: PoolFree,
+    agents: AtomicPtr<Agents>,
+    /// Allocation flags that this release was seen to accept.
+    accepted: AtomicU32,
+}
+
+/// The agents of a runtime between hsa_init and hsa_shut_down.
+#[derive(Debug, Default)]
+pub(crate) struct Agents {
+    gpus: Vec<GpuAgent>,
+    pools: Vec<Pool>,
+}
+
+/// A GPU agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GpuAgent {
+    /// hsa_agent_t
+    handle: u64,
+    /// What it is, if that is known.
+    pub(crate) target: Option<GfxTarget>,
+}
+
+/// A memory pool of the global segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pool {
+    /// hsa_amd_memory_pool_t
+    pub(crate) handle: u64,
+    agent: u64,
+    /// Whose memory it is.
+    pub(crate) owner: Owner,
+    /// HSA_AMD_MEMORY_POOL_INFO_GLOBAL_FLAGS
+    pub(crate) flags: u32,
+}
+
+static COPIES: PerCaller<Hsa> = PerCaller::new();
+
+/// The copy of ROCr that the code at `caller` uses. Thread-safe.
+pub(crate) fn near(caller: usize) -> Option<&'static Hsa> {
+    COPIES
+        .get(caller, || {
+            let function = |name: &CStr| Some(neighbour(Library::Hsa, name, caller)?.1);
+            let (scope, iterate) = neighbour(Library::Hsa, c"hsa_iterate_agents", caller)?;
+            // SAFETY: each address is the function of that name in libhsa-runtime64, and these
+            // are the types that hsa.h and hsa_ext_amd.h declare, unchanged from 5.2 to 7.2.
+            let hsa = unsafe {
+                Hsa {
+                    iterate_agents: std::mem::transmute::<*const (), IterateAgents>(iterate),
+                    agent_info: std::mem::transmute::<*const (), GetInfo>(function(
+                        c"hsa_agent_get_info",
+                    )?),
+                    iterate_pools: std::mem::transmute::<*const (), IteratePools>(function(
+                        c"hsa_amd_agent_iterate_memory_pools",
+                    )?),
+                    pool_info: std::mem::transmute::<*const (), GetInfo>(function(
+                        c"hsa_amd_memory_pool_get_info",
+                    )?),
+                    pool_free: std::mem::transmute::<*const (), PoolFree>(function(
+                        c"hsa_amd_memory_pool_free",
+                    )?),
+                    agents: AtomicPtr::new(std::ptr::null_mut()),
+                    accepted: AtomicU32::new(0),
+                }
+            };
+            Some((scope, hsa))
+        })
+        .map(|(_, hsa)| hsa)
+}
+
+/// After hsa_shut_down, or in a forked child: handles seen so far mean nothing any more.
+/// Tables that another thread may be reading are left behind.
+pub(crate) fn forget_agents() {
+    COPIES.each(|hsa| hsa.agents.store(std::ptr::null_mut(), Ordering::Release));
+}
+
+impl Hsa {
+    /// The agents; read from the runtime at the first call after hsa_init. Thread-safe.
+    pub(crate) fn agents(&self) -> &'static Agents {
+        let known = self.agents.load(Ordering::Acquire);
+        // SAFETY: published tables are leaked boxes.
+        unsafe { known.as_ref::<'static>() }.unwrap_or_else(|| self.read_agents())
+    }
+
+    /// Reads the agents anew: a handle was not among those known.
+    pub(crate) fn read_agents(&self) -> &'static Agents {
+        let mut gathering = Gathering {
+            hsa: self,
+            agents: Agents::default(),
+            agent: 0,
+            owner: Owner::Cpu,
+        };
+        // SAFETY: the callback has the declared type and gets the pointer that it expects.
+        let status = unsafe { (self.iterate_agents)(visit_agent, (&raw mut gathering).cast()) };
+        let agents = Box::leak(Box::new(gathering.agents));
+        if status == SUCCESS {
+            self.agents.store(agents, Ordering::Release);
+        }
+        agents
+    }
+
+    fn info(question: GetInfo, handle: u64, which: c_int) -> Option<u32> {
+        let mut value = 0u32;
+        // SAFETY: every attribute that is asked for this way is a 32-bit number.
+        (unsafe { question(handle, which, (&raw mut value).cast()) } == SUCCESS).then_some(value)
+    }
+
+    fn target(&self, agent: u64) -> Option<GfxTarget> {
+        let pci = PciAddress {
+            domain: Self::info(self.agent_info, agent, agent_info::DOMAIN)?,
+            bdf: u16::try_from(Self::info(self.agent_info, agent, agent_info::BDFID)?).ok()?,
+        };
+        gpus::target_at(pci, || {
+            let mut name = [0u8; 64];
+            // SAFETY: HSA_AGENT_INFO_NAME is an array of 64 characters.
+            let status =
+                unsafe { (self.agent_info)(agent, agent_info::NAME, name.as_mut_ptr().cast()) };
+            let name = CStr::from_bytes_until_nul(&name).ok()?.to_str().ok()?;
+            (status == SUCCESS).then(|| GfxTarget::from_name(name))?
+        })
+    }
+
+    /// Whether this release takes allocation flags other than 0 for a pool, which decides
+    /// what a program gets for them: releases before 5.3 refuse all, and a refusal has to stay
+    /// one. Found out once for each value, with a page that is freed at once.
+    pub(crate) fn accepts(&self, allocate: PoolAllocate, pool: u64, flags: u32) -> bool {
+        const PAGE: usize = 4096;
+        if flags & !self.accepted.load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+        let mut page = std::ptr::null_mut();
+        // SAFETY: the real function, with a valid place for its result.
+        if unsafe { allocate(pool, PAGE, flags, &raw mut page) } != SUCCESS {
+            return false;
+        }
+        // SAFETY: `page` was allocated just now and nobody else has it.
+        unsafe { (self.pool_free)(page) };
+        self.accepted.fetch_or(flags, Ordering::Relaxed);
+        true
+    }
+}
+
+impl Agents {
+    /// The pool of that handle.
+    pub(crate) fn pool(&self, handle: u64) -> Option<Pool> {
+        self.pools
+            .iter()
+            .find(|pool| pool.handle == handle)
+            .copied()
+    }
+
+    /// The coarse-grained pool of the same agent; the pool itself if it is one.
+    pub(crate) fn coarse_sibling(&self, pool: &Pool) -> Option<u64> {
+        let coarse = |other: &&Pool| other.agent == pool.agent && other.flags == pool_flags::COARSE;
+        if coarse(&pool) {
+            Some(pool.handle)
+        } else {
+            Some(self.pools.iter().find(coarse)?.handle)
+        }
+    }
+
+    /// The GPU agent of that handle.
+    pub(crate) fn gpu(&self, handle: u64) -> Option<&GpuAgent> {
+        self.gpus.iter().find(|gpu| gpu.handle == handle)
+    }
+
+    /// The GPU that decides about memory of a pool: its owner, or for system memory an
+    /// RDNA1/2 GPU only if every GPU is one, because any of them may be given access later.
+    pub(crate) fn gpu_of(&self, pool: &Pool) -> Option<GfxTarget> {
+        match pool.owner {
+            Owner::Gpu => self.gpu(pool.agent)?.target,
+            Owner::Cpu => {
+                self.gpus
+                    .iter()
+                    .find(|gpu| !gpu.is_rdna12())
+                    .or(self.gpus.first())?
+                    .target
+            }
+        }
+    }
+}
+
+impl GpuAgent {
+    /// Whether it is known to be RDNA1/2.
+    pub(crate) fn is_rdna12(&self) -> bool {
+        self.target.is_some_and(GfxTarget::is_rdna12)
+    }
+}
+
+struct Gathering<'a> {
+    hsa: &'a Hsa,
+    agents: Agents,
+    agent: u64,
+    owner: Owner,
+}
+
+unsafe extern "C" fn visit_agent(agent: u64, data: *mut c_void) -> Status {
+    // SAFETY: `data` is what read_agents passed, borrowed by nobody else meanwhile.
+    let gathering = unsafe { &mut *data.cast::<Gathering<'_>>() };
+    let hsa = gathering.hsa;
+    gathering.agent = agent;
+    gathering.owner = match Hsa::info(hsa.agent_info, agent, agent_info::DEVICE) {
+        Some(DEVICE_CPU) => Owner::Cpu,
+        Some(DEVICE_GPU) => {
+            gathering.agents.gpus.push(GpuAgent {
+                handle: agent,
+                target: hsa.target(agent),
+            });
+            Owner::Gpu
+        }
+        _ => return SUCCESS,
+    };
+    // SAFETY: as for iterate_agents. An agent whose pools cannot be read is one without.
+    unsafe { (hsa.iterate_pools)(agent, visit_pool, data) };
+    SUCCESS
+}
+
+unsafe extern "C" fn visit_pool(handle: u64, data: *mut c_void) -> Status {
+    // SAFETY: `data` is what visit_agent passed on; its own borrow has ended.
+    let gathering = unsafe { &mut *data.cast::<Gathering<'_>>() };
+    let info = gathering.hsa.pool_info;
+    if Hsa::info(info, handle, POOL_SEGMENT) == Some(SEGMENT_GLOBAL)
+        && let Some(flags) = Hsa::info(info, handle, POOL_GLOBAL_FLAGS)
+    {
+        let (agent, owner) = (gathering.agent, gathering.owner);
+        gathering.agents.pools.push(Pool {
+            handle,
+            agent,
+            owner,
+            flags,
+        });
+    }
+    SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(handle: u64, agent: u64, owner: Owner, flags: u32) -> Pool {
+        Pool {
+            handle,
+            agent,
+            owner,
+            flags,
+        }
+    }
+
+    fn box_of(targets: &[Option<&str>]) -> Agents {
+        let gpus = targets
+            .iter()
+            .zip(1u64..)
+            .map(|(name, handle)| GpuAgent {
+                handle,
+                target: name.and_then(GfxTarget::from_name),
+            })
+            .collect();
+        let mut pools = vec![
+            pool(100, 0, Owner::Cpu, pool_flags::FINE),
+            pool(101, 0, Owner::Cpu, pool_flags::COARSE),
+        ];
+        for agent in 1..=targets.len() as u64 {
+            pools.push(pool(agent * 1000, agent, Owner::Gpu, pool_flags::COARSE));
+            pools.push(pool(agent * 1000 + 1, agent, Owner::Gpu, pool_flags::FINE));
+        }
+        Agents { gpus, pools }
+    }
+
+    #[test]
+    fn the_coarse_sibling_belongs_to_the_same_agent() {
+        let agents = box_of(&[Some("gfx1030"), Some("gfx906")]);
+        for (handle, sibling) in [(1001, 1000), (2001, 2000), (1000, 1000), (100, 101)] {
+            assert_eq!(
+                agents.coarse_sibling(&agents.pool(handle).unwrap()),
+                Some(sibling)
+            );
+        }
+    }
+
+    #[test]
+    fn memory_of_a_gpu_is_decided_by_that_gpu() {
+        let agents = box_of(&[Some("gfx1030"), Some("gfx906"), None]);
+        let of = |handle| agents.gpu_of(&agents.pool(handle).unwrap());
+        assert_eq!(of(1001), GfxTarget::from_name("gfx1030"));
+        assert_eq!(of(2001), GfxTarget::from_name("gfx906"));
+        assert_eq!(of(3001), None);
+    }
+
+    #[test]
+    fn system_memory_is_rdna12_only_where_every_gpu_is() {
+        let of = |targets: &[Option<&str>]| {
+            let agents = box_of(targets);
+            agents
+                .gpu_of(&agents.pool(100).unwrap())
+                .is_some_and(GfxTarget::is_rdna12)
+        };
+        assert!(of(&[Some("gfx1030"), Some("gfx1010")]));
+        assert!(!of(&[Some("gfx1030"), Some("gfx1100")]));
+        assert!(!of(&[Some("gfx1030"), None]));
+        assert!(!of(&[]));
+    }
+}

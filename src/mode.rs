@@ -1,0 +1,64 @@
+//! Whether there is anything to decide in this process. Settled at the first call of a hook:
+//! until then the library has done nothing but read its environment.
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use policy::Level;
+
+use crate::{config, fork, gpus, log, report};
+
+const FORWARD_ONLY: u8 = 1;
+const ACTIVE: u8 = 2;
+
+static MODE: AtomicU8 = AtomicU8::new(0);
+static SETTLE: Once = Once::new();
+
+/// Whether calls are to be looked at; if not, every one is forwarded. Thread-safe.
+pub(crate) fn active() -> bool {
+    match MODE.load(Ordering::Acquire) {
+        0 => {
+            SETTLE.call_once(settle);
+            MODE.load(Ordering::Acquire) == ACTIVE
+        }
+        mode => mode == ACTIVE,
+    }
+}
+
+#[cold]
+fn settle() {
+    let config = config::get();
+    for complaint in &config.complaints {
+        log::complain(complaint);
+    }
+    if let Some(settings) = &config.log {
+        log::start(settings);
+    }
+    let mode = if config.report.is_some() || (config.level != Level::Off && gpus::any_rdna12()) {
+        // A panic in here would be a bug; it must not reach the program's standard error.
+        std::panic::set_hook(Box::new(|panic| tracing::error!("internal error: {panic}")));
+        fork::watch();
+        report::start();
+        announce(config.level);
+        ACTIVE
+    } else {
+        tracing::debug!("level {}: every call is forwarded", config.level.name());
+        FORWARD_ONLY
+    };
+    MODE.store(mode, Ordering::Release);
+}
+
+fn announce(level: Level) {
+    for gpu in gpus::all() {
+        if let Some(target) = gpus::target(gpu)
+            && target.is_rdna12()
+            && level != Level::Off
+        {
+            tracing::info!(
+                "{target} (KFD node {}): memory that nobody asked to be coherent is made non-coherent, level {}",
+                gpu.node,
+                level.name()
+            );
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Finding the real function behind a hook.
+//!
+//! The order is the loader's own: first what comes after this library in the global scope
+//! (RTLD_NEXT), which is also what chains to another interposer; then the scope of the calling
+//! object, because RTLD_NEXT finds nothing for a library that came by dlopen(RTLD_LOCAL), as
+//! in every Python extension; then the one copy of the ROCm library that is loaded.
+
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::hook::{Hook, Library};
+use crate::mode;
+use crate::objects::{self, Scope};
+
+/// A value for each calling object, found once and kept for ever. Reading takes no lock.
+pub(crate) struct PerCaller<T: 'static> {
+    newest: AtomicPtr<Node<T>>,
+}
+
+struct Node<T> {
+    callers: Scope,
+    value: T,
+    older: *const Node<T>,
+}
+
+impl<T> PerCaller<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            newest: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    /// The value for the object that `caller` lies in; `find` makes it where there is none
+    /// yet. Thread-safe; two threads that find at once keep two equal values.
+    pub(crate) fn get(
+        &self,
+        caller: usize,
+        find: impl FnOnce() -> Option<(Scope, T)>,
+    ) -> Option<(Scope, &'static T)>
+    where
+        T: 'static,
+    {
+        let mut node: *const Node<T> = self.newest.load(Ordering::Acquire);
+        // SAFETY: nodes are leaked boxes; null ends the list.
+        while let Some(current) = unsafe { node.as_ref::<'static>() } {
+            if current.callers.contains(caller) {
+                return Some((current.callers, &current.value));
+            }
+            node = current.older;
+        }
+        let (callers, value) = find()?;
+        let mut older = self.newest.load(Ordering::Acquire);
+        let new = Box::leak(Box::new(Node {
+            callers,
+            value,
+            older,
+        }));
+        while let Err(newest) =
+            self.newest
+                .compare_exchange_weak(older, new, Ordering::AcqRel, Ordering::Acquire)
+        {
+            older = newest;
+            new.older = newest;
+        }
+        Some((callers, &new.value))
+    }
+
+    /// Calls `visit` with every value there is.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&T)) {
+        let mut node: *const Node<T> = self.newest.load(Ordering::Acquire);
+        // SAFETY: as in `get`.
+        while let Some(current) = unsafe { node.as_ref() } {
+            visit(&current.value);
+            node = current.older;
+        }
+    }
+}
+
+/// A function address; never null.
+#[derive(Clone, Copy)]
+struct Function(*const ());
+
+// SAFETY: an address of code may be called from any thread.
+unsafe impl Sync for Function {}
+
+static REAL: [PerCaller<Function>; Hook::ALL.len()] = [const { PerCaller::new() }; Hook::ALL.len()];
+
+/// The real function of `hook` for a call from `caller`, and the addresses of callers that it
+/// is right for. `None` if there is none, which is then reported once per call in the log.
+fn real(hook: Hook, caller: usize) -> Option<(Scope, *const ())> {
+    let found = REAL[hook as usize].get(caller, || {
+        let (scope, address) = find(hook.library(), hook.symbol(), caller, hook.exported())?;
+        tracing::trace!("{} is at {address:p}", hook.name());
+        Some((scope, Function(address)))
+    });
+    if found.is_none() {
+        tracing::error!(
+            "{}: no real function; is {} loaded?",
+            hook.name(),
+            hook.library().file_prefix()
+        );
+    }
+    found.map(|(scope, function)| (scope, function.0))
+}
+
+/// Another function of the library that the caller uses, which is not hooked.
+pub(crate) fn neighbour(
+    library: Library,
+    name: &CStr,
+    caller: usize,
+) -> Option<(Scope, *const ())> {
+    find(library, name, caller, std::ptr::null())
+}
+
+/// The real function of a hook as `F`, its C type, for a call from `caller`. Where there is
+/// nothing to decide in this process, the hook jumps to it from now on.
+///
+/// # Safety
+/// `F` must be the function pointer type of the hooked function.
+pub(crate) unsafe fn function<F: Copy>(hook: Hook, caller: usize) -> Option<F> {
+    const { assert!(size_of::<F>() == size_of::<*const ()>()) };
+    let (scope, address) = real(hook, caller)?;
+    if scope == Scope::EVERYWHERE && !mode::active() {
+        hook.go_direct(address);
+    }
+    // SAFETY: F is a function pointer type, of the size of an address, and the caller vouches
+    // for its signature.
+    Some(unsafe { std::mem::transmute_copy::<*const (), F>(&address) })
+}
+
+fn find(
+    library: Library,
+    name: &CStr,
+    caller: usize,
+    ours: *const (),
+) -> Option<(Scope, *const ())> {
+    let usable = |address: *const ()| !address.is_null() && address != ours;
+    // SAFETY: `name` is NUL-terminated; RTLD_NEXT counts from this library, which calls.
+    let next = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }
+        .cast_const()
+        .cast::<()>();
+    if usable(next) {
+        // A library that came by dlopen(RTLD_GLOBAL) may go again: keep it.
+        if let Some(object) = objects::containing(next as usize) {
+            std::mem::forget(objects::open(&object.path));
+        }
+        return Some((Scope::EVERYWHERE, next));
+    }
+    let calling = objects::containing(caller)?;
+    let in_object = |path: &CStr| {
+        let handle = objects::open(path)?;
+        // SAFETY: only the address is taken here; callers give it the type of its C declaration.
+        let symbol = unsafe { handle.get::<*const ()>(name.to_bytes_with_nul()) }.ok()?;
+        let address = symbol.into_raw().cast_const().cast::<()>();
+        std::mem::forget(handle);
+        usable(address).then_some(address)
+    };
+    let found = in_object(&calling.path).or_else(|| {
+        let prefix = library.file_prefix().as_bytes();
+        let copies = objects::loaded(|object| object.file_name().starts_with(prefix));
+        match &copies[..] {
+            [only] => in_object(&only.path),
+            _ => None,
+        }
+    })?;
+    Some((calling.scope, found))
+}
