@@ -24,10 +24,7 @@ pub(crate) fn at(address: usize) -> Caller {
 fn of_file(name: &[u8]) -> Caller {
     if name.starts_with(Library::Hip.file_prefix().as_bytes()) {
         Caller::HipRuntime
-    } else if DENIED
-        .iter()
-        .any(|denied| name.starts_with(denied.as_bytes()))
-    {
+    } else if DENIED.iter().any(|denied| name.starts_with(denied.as_bytes())) {
         Caller::Denied
     } else {
         Caller::Program
@@ -55,10 +52,7 @@ mod tests {
 
     #[test]
     fn this_test_is_the_program() {
-        assert_eq!(
-            at(callers_are_known_by_their_file_name as *const () as usize),
-            Caller::Program
-        );
+        assert_eq!(at(callers_are_known_by_their_file_name as *const () as usize), Caller::Program);
         assert_eq!(at(0), Caller::Program);
     }
 }

@@ -37,11 +37,7 @@ static CONFIG: OnceLock<Config> = OnceLock::new();
 /// The settings. Thread-safe; the first call, from the constructor, reads the environment.
 pub(crate) fn get() -> &'static Config {
     CONFIG.get_or_init(|| {
-        parse(
-            variable(c"RDNAFIX_POLICY"),
-            variable(c"RDNAFIX_LOG"),
-            variable(c"RDNAFIX_REPORT"),
-        )
+        parse(variable(c"RDNAFIX_POLICY"), variable(c"RDNAFIX_LOG"), variable(c"RDNAFIX_REPORT"))
     })
 }
 
@@ -104,9 +100,8 @@ fn log_level(name: &[u8]) -> Option<LevelFilter> {
 /// A value as it may stand in a message: on one line, and not the whole of a megabyte.
 fn shown(value: &[u8]) -> String {
     const LONGEST: usize = 60;
-    let text = String::from_utf8_lossy(&value[..value.len().min(LONGEST)])
-        .escape_debug()
-        .to_string();
+    let text =
+        String::from_utf8_lossy(&value[..value.len().min(LONGEST)]).escape_debug().to_string();
     if value.len() > LONGEST {
         format!("\"{text}…\" ({} bytes)", value.len())
     } else {
@@ -150,21 +145,9 @@ mod tests {
     #[test]
     fn a_log_has_a_level_and_perhaps_a_file() {
         let log = |text| of("", text, "").log;
-        assert_eq!(
-            log("debug"),
-            Some(Log {
-                level: LevelFilter::DEBUG,
-                file: None
-            })
-        );
+        assert_eq!(log("debug"), Some(Log { level: LevelFilter::DEBUG, file: None }));
         let file = Some(PathBuf::from("/tmp/a:b"));
-        assert_eq!(
-            log("info:/tmp/a:b"),
-            Some(Log {
-                level: LevelFilter::INFO,
-                file
-            })
-        );
+        assert_eq!(log("info:/tmp/a:b"), Some(Log { level: LevelFilter::INFO, file }));
         assert_eq!(log("loud"), None);
         assert_eq!(of("", "loud", "").complaints.len(), 1);
     }

@@ -26,9 +26,7 @@ pub(crate) fn target(gpu: &Gpu) -> Option<GfxTarget> {
 
 /// Whether a GPU of this machine is, or on an old kernel may be, RDNA1/2.
 pub(crate) fn any_rdna12() -> bool {
-    all()
-        .iter()
-        .any(|gpu| target(gpu).is_none_or(GfxTarget::is_rdna12))
+    all().iter().any(|gpu| target(gpu).is_none_or(GfxTarget::is_rdna12))
 }
 
 /// The target of the GPU at a PCI address: KFD's word, which HSA_OVERRIDE_GFX_VERSION cannot

@@ -30,6 +30,21 @@ pub(crate) type Free = unsafe extern "C" fn(*mut c_void) -> c_int;
 /// `hipHostGetFlags`
 pub(crate) type GetFlags = unsafe extern "C" fn(*mut c_uint, *mut c_void) -> c_int;
 
+/// `hipPointerGetAttributes`
+pub(crate) type GetAttributes =
+    unsafe extern "C" fn(*mut PointerAttributes, *const c_void) -> c_int;
+
+/// hipPointerAttribute_t: the same layout from 5.2 to 7.2; only the first member was renamed.
+#[repr(C)]
+pub(crate) struct PointerAttributes {
+    kind: c_uint,
+    device: c_int,
+    device_pointer: *mut c_void,
+    host_pointer: *mut c_void,
+    is_managed: c_int,
+    pub(crate) allocation_flags: c_uint,
+}
+
 type GetDevice = unsafe extern "C" fn(*mut c_int) -> c_int;
 type PciBusId = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
 type Attribute = unsafe extern "C" fn(*mut c_int, c_uint, c_int) -> c_int;
@@ -106,11 +121,7 @@ impl Hip {
             }
             packed => {
                 let [_, major, minor, stepping] = packed.to_be_bytes();
-                Some(GfxTarget {
-                    major,
-                    minor,
-                    stepping,
-                })
+                Some(GfxTarget { major, minor, stepping })
             }
         }
     }
@@ -176,9 +187,7 @@ fn parse_pci(text: &str) -> Option<PciAddress> {
     let (bus, rest) = rest.split_once(':')?;
     let (device, function) = rest.split_once('.')?;
     let part = |text: &str, largest: u16| {
-        u16::from_str_radix(text, 16)
-            .ok()
-            .filter(|value| *value <= largest)
+        u16::from_str_radix(text, 16).ok().filter(|value| *value <= largest)
     };
     Some(PciAddress {
         domain: u32::from_str_radix(domain, 16).ok()?,
@@ -192,28 +201,9 @@ mod tests {
 
     #[test]
     fn a_pci_address_is_read_as_hip_writes_it() {
-        assert_eq!(
-            parse_pci("0000:03:00.0"),
-            Some(PciAddress {
-                domain: 0,
-                bdf: 0x300
-            })
-        );
-        assert_eq!(
-            parse_pci("0001:c4:1f.7"),
-            Some(PciAddress {
-                domain: 1,
-                bdf: 0xc4ff
-            })
-        );
-        for junk in [
-            "",
-            "0000:03:00",
-            "0000:103:00.0",
-            "0000:03:20.0",
-            "0000:03:00.8",
-            "x:y:z.w",
-        ] {
+        assert_eq!(parse_pci("0000:03:00.0"), Some(PciAddress { domain: 0, bdf: 0x300 }));
+        assert_eq!(parse_pci("0001:c4:1f.7"), Some(PciAddress { domain: 1, bdf: 0xc4ff }));
+        for junk in ["", "0000:03:00", "0000:103:00.0", "0000:03:20.0", "0000:03:00.8", "x:y:z.w"] {
             assert_eq!(parse_pci(junk), None, "{junk}");
         }
     }

@@ -121,18 +121,10 @@ mod tests {
     #[test]
     fn the_documentation_lists_the_hooks_as_the_table_has_them() {
         let row = |hook: &Hook| {
-            format!(
-                "| `{}` | {:?} | {} |\n",
-                hook.name(),
-                hook.library(),
-                hook.what()
-            )
+            format!("| `{}` | {:?} | {} |\n", hook.name(), hook.library(), hook.what())
         };
         let rows = Hook::ALL.iter().map(row).collect::<Vec<_>>().concat();
         let page = include_str!("../docs/hooks.md");
-        assert!(
-            page.contains(&rows),
-            "docs/hooks.md should contain:\n{rows}"
-        );
+        assert!(page.contains(&rows), "docs/hooks.md should contain:\n{rows}");
     }
 }

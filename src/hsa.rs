@@ -148,12 +148,8 @@ impl Hsa {
 
     /// Reads the agents anew: a handle was not among those known.
     pub(crate) fn read_agents(&self) -> &'static Agents {
-        let mut gathering = Gathering {
-            hsa: self,
-            agents: Agents::default(),
-            agent: 0,
-            owner: Owner::Cpu,
-        };
+        let mut gathering =
+            Gathering { hsa: self, agents: Agents::default(), agent: 0, owner: Owner::Cpu };
         // SAFETY: the callback has the declared type and gets the pointer that it expects.
         let status = unsafe { (self.iterate_agents)(visit_agent, (&raw mut gathering).cast()) };
         let agents = Box::leak(Box::new(gathering.agents));
@@ -207,20 +203,13 @@ impl Hsa {
 impl Agents {
     /// The pool of that handle.
     pub(crate) fn pool(&self, handle: u64) -> Option<Pool> {
-        self.pools
-            .iter()
-            .find(|pool| pool.handle == handle)
-            .copied()
+        self.pools.iter().find(|pool| pool.handle == handle).copied()
     }
 
     /// The coarse-grained pool of the same agent; the pool itself if it is one.
     pub(crate) fn coarse_sibling(&self, pool: &Pool) -> Option<u64> {
         let coarse = |other: &&Pool| other.agent == pool.agent && other.flags == pool_flags::COARSE;
-        if coarse(&pool) {
-            Some(pool.handle)
-        } else {
-            Some(self.pools.iter().find(coarse)?.handle)
-        }
+        if coarse(&pool) { Some(pool.handle) } else { Some(self.pools.iter().find(coarse)?.handle) }
     }
 
     /// The GPU agent of that handle.
@@ -234,11 +223,7 @@ impl Agents {
         match pool.owner {
             Owner::Gpu => self.gpu(pool.agent)?.target,
             Owner::Cpu => {
-                self.gpus
-                    .iter()
-                    .find(|gpu| !gpu.is_rdna12())
-                    .or(self.gpus.first())?
-                    .target
+                self.gpus.iter().find(|gpu| !gpu.is_rdna12()).or(self.gpus.first())?.target
             }
         }
     }
@@ -266,10 +251,7 @@ unsafe extern "C" fn visit_agent(agent: u64, data: *mut c_void) -> Status {
     gathering.owner = match Hsa::info(hsa.agent_info, agent, agent_info::DEVICE) {
         Some(DEVICE_CPU) => Owner::Cpu,
         Some(DEVICE_GPU) => {
-            gathering.agents.gpus.push(GpuAgent {
-                handle: agent,
-                target: hsa.target(agent),
-            });
+            gathering.agents.gpus.push(GpuAgent { handle: agent, target: hsa.target(agent) });
             Owner::Gpu
         }
         _ => return SUCCESS,
@@ -287,12 +269,7 @@ unsafe extern "C" fn visit_pool(handle: u64, data: *mut c_void) -> Status {
         && let Some(flags) = Hsa::info(info, handle, POOL_GLOBAL_FLAGS)
     {
         let (agent, owner) = (gathering.agent, gathering.owner);
-        gathering.agents.pools.push(Pool {
-            handle,
-            agent,
-            owner,
-            flags,
-        });
+        gathering.agents.pools.push(Pool { handle, agent, owner, flags });
     }
     SUCCESS
 }
@@ -302,22 +279,14 @@ mod tests {
     use super::*;
 
     fn pool(handle: u64, agent: u64, owner: Owner, flags: u32) -> Pool {
-        Pool {
-            handle,
-            agent,
-            owner,
-            flags,
-        }
+        Pool { handle, agent, owner, flags }
     }
 
     fn box_of(targets: &[Option<&str>]) -> Agents {
         let gpus = targets
             .iter()
             .zip(1u64..)
-            .map(|(name, handle)| GpuAgent {
-                handle,
-                target: name.and_then(GfxTarget::from_name),
-            })
+            .map(|(name, handle)| GpuAgent { handle, target: name.and_then(GfxTarget::from_name) })
             .collect();
         let mut pools = vec![
             pool(100, 0, Owner::Cpu, pool_flags::FINE),
@@ -334,10 +303,7 @@ mod tests {
     fn the_coarse_sibling_belongs_to_the_same_agent() {
         let agents = box_of(&[Some("gfx1030"), Some("gfx906")]);
         for (handle, sibling) in [(1001, 1000), (2001, 2000), (1000, 1000), (100, 101)] {
-            assert_eq!(
-                agents.coarse_sibling(&agents.pool(handle).unwrap()),
-                Some(sibling)
-            );
+            assert_eq!(agents.coarse_sibling(&agents.pool(handle).unwrap()), Some(sibling));
         }
     }
 
@@ -354,9 +320,7 @@ mod tests {
     fn system_memory_is_rdna12_only_where_every_gpu_is() {
         let of = |targets: &[Option<&str>]| {
             let agents = box_of(targets);
-            agents
-                .gpu_of(&agents.pool(100).unwrap())
-                .is_some_and(GfxTarget::is_rdna12)
+            agents.gpu_of(&agents.pool(100).unwrap()).is_some_and(GfxTarget::is_rdna12)
         };
         assert!(of(&[Some("gfx1030"), Some("gfx1010")]));
         assert!(!of(&[Some("gfx1030"), Some("gfx1100")]));

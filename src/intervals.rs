@@ -11,9 +11,7 @@ pub(crate) struct Intervals<T> {
 
 impl<T: Copy> Intervals<T> {
     pub(crate) const fn new() -> Self {
-        Self {
-            by_start: BTreeMap::new(),
-        }
+        Self { by_start: BTreeMap::new() }
     }
 
     /// Number of ranges.
@@ -53,9 +51,7 @@ impl<T: Copy> Intervals<T> {
 
     /// Forgets the range that starts at `start`, whatever its length, and gives it back.
     pub(crate) fn take(&mut self, start: usize) -> Option<(usize, T)> {
-        self.by_start
-            .remove(&start)
-            .map(|(end, value)| (end - start, value))
+        self.by_start.remove(&start).map(|(end, value)| (end - start, value))
     }
 
     /// The value at an address.
@@ -67,10 +63,7 @@ impl<T: Copy> Intervals<T> {
     /// Whether any of `start .. start + size` has a value.
     pub(crate) fn overlaps(&self, start: usize, size: usize) -> bool {
         let end = start.saturating_add(size);
-        self.by_start
-            .range(..end)
-            .next_back()
-            .is_some_and(|(_, (stop, _))| *stop > start)
+        self.by_start.range(..end).next_back().is_some_and(|(_, (stop, _))| *stop > start)
     }
 }
 
@@ -83,10 +76,7 @@ mod tests {
     fn a_range_is_found_by_any_address_in_it() {
         let mut map = Intervals::new();
         map.set(100, 10, 'a');
-        assert_eq!(
-            [99, 100, 109, 110].map(|at| map.at(at)),
-            [None, Some('a'), Some('a'), None]
-        );
+        assert_eq!([99, 100, 109, 110].map(|at| map.at(at)), [None, Some('a'), Some('a'), None]);
         assert!(map.overlaps(95, 6) && map.overlaps(109, 1) && !map.overlaps(110, 50));
     }
 

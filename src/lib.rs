@@ -6,10 +6,7 @@
 //! with what came out. The library is inherited by every process under the user's command, so
 //! it does nothing but read its environment until a hooked function is called.
 
-#![allow(
-    missing_docs,
-    reason = "the interface of this library is C; docs/hooks.md documents it"
-)]
+#![allow(missing_docs, reason = "the interface of this library is C; docs/hooks.md documents it")]
 
 mod caller;
 mod config;

@@ -17,11 +17,7 @@ use crate::config::Log;
 pub(crate) fn start(log: &Log) {
     let fd = match &log.file {
         None => libc::STDERR_FILENO,
-        Some(path) => match std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-        {
+        Some(path) => match std::fs::OpenOptions::new().append(true).create(true).open(path) {
             Ok(file) => file.into_raw_fd(),
             Err(error) => {
                 complain(&format!(
@@ -33,10 +29,7 @@ pub(crate) fn start(log: &Log) {
         },
     };
     // An error means that a subscriber is there already, which is the one set here.
-    let _ = tracing::subscriber::set_global_default(Lines {
-        fd,
-        level: log.level,
-    });
+    let _ = tracing::subscriber::set_global_default(Lines { fd, level: log.level });
 }
 
 /// Says something on standard error that the user has to know although nobody asked for a log.

@@ -17,10 +17,7 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// Every address.
-    pub(crate) const EVERYWHERE: Self = Self {
-        start: 0,
-        size: usize::MAX,
-    };
+    pub(crate) const EVERYWHERE: Self = Self { start: 0, size: usize::MAX };
 
     /// Whether an address lies in it.
     pub(crate) fn contains(self, address: usize) -> bool {
@@ -63,10 +60,7 @@ pub(crate) fn loaded(mut wanted: impl FnMut(&Object) -> bool) -> Vec<Object> {
         }
         0
     }
-    let mut search = Search {
-        found: Vec::new(),
-        wanted: &mut wanted,
-    };
+    let mut search = Search { found: Vec::new(), wanted: &mut wanted };
     // SAFETY: `visit` has the required signature and `search` outlives the call.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     search.found
@@ -78,10 +72,7 @@ fn describe(info: &libc::dl_phdr_info) -> Object {
     let headers =
         unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     let mut bounds: Option<(usize, usize)> = None;
-    for header in headers
-        .iter()
-        .filter(|header| header.p_type == libc::PT_LOAD)
-    {
+    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
         let start = base.wrapping_add(header.p_vaddr as usize);
         let end = start.wrapping_add(header.p_memsz as usize);
         bounds = Some(bounds.map_or((start, end), |(low, high)| (low.min(start), high.max(end))));
@@ -93,13 +84,7 @@ fn describe(info: &libc::dl_phdr_info) -> Object {
         // SAFETY: the loader's name of the object is NUL-terminated; it is copied.
         unsafe { CStr::from_ptr(info.dlpi_name) }.to_owned()
     };
-    Object {
-        scope: Scope {
-            start,
-            size: end - start,
-        },
-        path,
-    }
+    Object { scope: Scope { start, size: end - start }, path }
 }
 
 /// The object that an address lies in.

@@ -33,10 +33,7 @@ pub(crate) static PINNED: Memory<Rewritten> = Memory::new();
 
 impl<T: Copy> Memory<T> {
     const fn new() -> Self {
-        Self {
-            count: AtomicUsize::new(0),
-            ranges: AtomicPtr::new(std::ptr::null_mut()),
-        }
+        Self { count: AtomicUsize::new(0), ranges: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
     /// Whether nothing is remembered; cheap.
@@ -64,9 +61,7 @@ impl<T: Copy> Memory<T> {
             };
         }
         // SAFETY: a published pointer is never freed, only left behind.
-        let mut ranges = unsafe { &*current }
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut ranges = unsafe { &*current }.lock().unwrap_or_else(PoisonError::into_inner);
         let result = work(&mut ranges);
         self.count.store(ranges.len(), Ordering::Release);
         result

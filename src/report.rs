@@ -66,18 +66,14 @@ pub(crate) fn count(call: &Call) {
     }
     let key = pack(call);
     for row in &TABLE {
-        let found = match row
-            .key
-            .compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed)
-        {
+        let found = match row.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => true,
             Err(there) => there == key,
         };
         if found {
             row.calls.fetch_add(1, Ordering::Relaxed);
             row.bytes.fetch_add(call.bytes as u64, Ordering::Relaxed);
-            row.fell_back
-                .fetch_add(u64::from(call.fell_back), Ordering::Relaxed);
+            row.fell_back.fetch_add(u64::from(call.fell_back), Ordering::Relaxed);
             return;
         }
     }
@@ -120,11 +116,7 @@ pub(crate) fn request_text(hook: Hook, detail: u32) -> String {
                 .filter(|(bit, _)| flags >> bit & 1 == 1)
                 .map(|(_, name)| *name)
                 .collect();
-            format!(
-                "{owner} {} pool, flags={:#x}",
-                names.join("+"),
-                detail & 0xff
-            )
+            format!("{owner} {} pool, flags={:#x}", names.join("+"), detail & 0xff)
         }
         Hook::HsaSvmAttributesSet => {
             let words = ["other attributes", "access", "grain", "access and grain"];
@@ -175,9 +167,8 @@ fn rows() -> Vec<Counted> {
 
 fn render(rows: &[Counted], not_counted: u64) -> String {
     let mut out = String::new();
-    let program = std::env::current_exe()
-        .map(|path| path.display().to_string())
-        .unwrap_or_default();
+    let program =
+        std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
     let _ = write!(
         out,
         "{{\"rdnafix\":\"{}\",\"pid\":{},\"program\":{},\"level\":\"{}\",\"gpus\":[",
@@ -216,12 +207,7 @@ fn render_row(out: &mut String, row: &Counted) {
     let reason = Reason::ALL[bits(48, 7)];
     let gpu = match bits(32, 16) {
         0 => "null".into(),
-        target => format!(
-            "\"gfx{}{:x}{:x}\"",
-            target >> 8,
-            target >> 4 & 15,
-            target & 15
-        ),
+        target => format!("\"gfx{}{:x}{:x}\"", target >> 8, target >> 4 & 15, target & 15),
     };
     let _ = write!(
         out,
@@ -229,11 +215,7 @@ fn render_row(out: &mut String, row: &Counted) {
          \"calls\":{},\"bytes\":{},\"fell_back\":{}}}",
         hook.name(),
         quoted(&request_text(hook, row.key as u32)),
-        if bits(55, 1) == 1 {
-            "rewritten"
-        } else {
-            "forwarded"
-        },
+        if bits(55, 1) == 1 { "rewritten" } else { "forwarded" },
         reason.code(),
         quoted(reason.text()),
         row.calls,
@@ -264,27 +246,13 @@ mod tests {
 
     fn call(hook: Hook, reason: Reason, detail: u32, gpu: &str) -> Call {
         let gpu = GfxTarget::from_name(gpu);
-        Call {
-            hook,
-            gpu,
-            rewritten: true,
-            reason,
-            detail,
-            bytes: 4096,
-            fell_back: false,
-        }
+        Call { hook, gpu, rewritten: true, reason, detail, bytes: 4096, fell_back: false }
     }
 
     #[test]
     fn a_row_says_what_was_counted() {
         for (hook, reason, detail, gpu, request) in [
-            (
-                Hook::HipHostMalloc,
-                Reason::NobodyAsked,
-                0xe000_0007,
-                "gfx1030",
-                "flags=0xe0000007",
-            ),
+            (Hook::HipHostMalloc, Reason::NobodyAsked, 0xe000_0007, "gfx1030", "flags=0xe0000007"),
             (
                 Hook::HsaMemoryPoolAllocate,
                 Reason::NoCoarsePool,
@@ -292,42 +260,19 @@ mod tests {
                 "gfx1012",
                 "GPU fine pool, flags=0x1",
             ),
-            (
-                Hook::HsaShutDown,
-                Reason::LevelOff,
-                0,
-                "gfx90a",
-                "flags=0x0",
-            ),
-            (
-                Hook::HsaSvmAttributesSet,
-                Reason::GrainChosen,
-                3,
-                "",
-                "access and grain",
-            ),
+            (Hook::HsaShutDown, Reason::LevelOff, 0, "gfx90a", "flags=0x0"),
+            (Hook::HsaSvmAttributesSet, Reason::GrainChosen, 3, "", "access and grain"),
         ] {
             let mut text = String::new();
             let key = pack(&call(hook, reason, detail, gpu));
-            render_row(
-                &mut text,
-                &Counted {
-                    key,
-                    calls: 2,
-                    bytes: 8192,
-                    fell_back: 0,
-                },
-            );
+            render_row(&mut text, &Counted { key, calls: 2, bytes: 8192, fell_back: 0 });
             let row: serde_json::Value = serde_json::from_str(&text).unwrap();
             assert_eq!(row["api"], hook.name());
             assert_eq!(row["gpu"].as_str().unwrap_or(""), gpu);
             assert_eq!(row["request"], request);
             assert_eq!(row["action"], "rewritten");
             assert_eq!(row["reason"], reason.code());
-            assert_eq!(
-                (row["calls"].as_u64(), row["bytes"].as_u64()),
-                (Some(2), Some(8192))
-            );
+            assert_eq!((row["calls"].as_u64(), row["bytes"].as_u64()), (Some(2), Some(8192)));
         }
     }
 

@@ -25,9 +25,7 @@ struct Node<T> {
 
 impl<T> PerCaller<T> {
     pub(crate) const fn new() -> Self {
-        Self {
-            newest: AtomicPtr::new(std::ptr::null_mut()),
-        }
+        Self { newest: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
     /// The value for the object that `caller` lies in; `find` makes it where there is none
@@ -50,14 +48,9 @@ impl<T> PerCaller<T> {
         }
         let (callers, value) = find()?;
         let mut older = self.newest.load(Ordering::Acquire);
-        let new = Box::leak(Box::new(Node {
-            callers,
-            value,
-            older,
-        }));
+        let new = Box::leak(Box::new(Node { callers, value, older }));
         while let Err(newest) =
-            self.newest
-                .compare_exchange_weak(older, new, Ordering::AcqRel, Ordering::Acquire)
+            self.newest.compare_exchange_weak(older, new, Ordering::AcqRel, Ordering::Acquire)
         {
             older = newest;
             new.older = newest;
@@ -136,9 +129,7 @@ fn find(
 ) -> Option<(Scope, *const ())> {
     let usable = |address: *const ()| !address.is_null() && address != ours;
     // SAFETY: `name` is NUL-terminated; RTLD_NEXT counts from this library, which calls.
-    let next = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }
-        .cast_const()
-        .cast::<()>();
+    let next = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }.cast_const().cast::<()>();
     if usable(next) {
         // A library that came by dlopen(RTLD_GLOBAL) may go again: keep it.
         if let Some(object) = objects::containing(next as usize) {

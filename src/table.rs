@@ -12,6 +12,8 @@ hooks! {
         "becomes hipHostMalloc(NonCoherent)";
     HipHostGetFlags, Hip, hipHostGetFlags, "rdx", crate::hooks::pinned::host_get_flags,
         "gives back the flags that the program passed";
+    HipPointerGetAttributes, Hip, hipPointerGetAttributes, "rdx", crate::hooks::pinned::pointer_get_attributes,
+        "gives back the flags that the program passed";
     HipHostFree, Hip, hipHostFree, "rsi", crate::hooks::pinned::host_free,
         "forgets what was remembered of the allocation";
     HipFreeHost, Hip, hipFreeHost, "rsi", crate::hooks::pinned::free_host,

@@ -33,13 +33,8 @@ pub(crate) unsafe extern "C" fn malloc_managed(
     }
     let hip = hip::near(caller);
     let request = Request::MallocManaged { below };
-    let asked = ask(
-        Hook::HipMallocManaged,
-        request,
-        caller,
-        (flags, size),
-        || hip?.current_target(),
-    );
+    let asked =
+        ask(Hook::HipMallocManaged, request, caller, (flags, size), || hip?.current_target());
     let mut refused = false;
     // With an error pending, a failure of the advice could not be taken back unseen.
     if asked.decision.action == Action::AdviseCoarse

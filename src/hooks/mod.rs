@@ -37,37 +37,25 @@ fn ask(
     let judge = || {
         let level = config::get().level;
         let possible = decide(request, Some(RDNA2), Caller::Program, level);
-        if !possible.action.rewrites() && !report::wanted() {
+        // Who asks and for which GPU can only make the answer stricter, and takes time.
+        if !possible.action.rewrites() && !observed() {
             return (None, possible);
         }
         let gpu = gpu();
-        let for_program = decide(request, gpu, Caller::Program, level);
-        if !for_program.action.rewrites() {
-            return (gpu, for_program);
-        }
-        // Only now the caller matters: it can only make the answer stricter.
         (gpu, decide(request, gpu, caller::at(return_address), level))
     };
-    let doubt = Decision {
-        action: Action::Forward,
-        reason: Reason::UnknownGpu,
-    };
+    let doubt = Decision { action: Action::Forward, reason: Reason::UnknownGpu };
     let (gpu, decision) = catch_unwind(AssertUnwindSafe(judge)).unwrap_or((None, doubt));
-    Asked {
-        hook,
-        gpu,
-        decision,
-        detail,
-        bytes,
-    }
+    Asked { hook, gpu, decision, detail, bytes }
+}
+
+/// Whether somebody reads what was decided.
+fn observed() -> bool {
+    report::wanted() || tracing::enabled!(tracing::Level::DEBUG)
 }
 
 /// Any RDNA1/2 target: whether a request could be rewritten does not depend on which.
-const RDNA2: GfxTarget = GfxTarget {
-    major: 10,
-    minor: 3,
-    stepping: 0,
-};
+const RDNA2: GfxTarget = GfxTarget { major: 10, minor: 3, stepping: 0 };
 
 impl Asked {
     /// Reports and logs the call, once it has been made.
@@ -83,16 +71,12 @@ impl Asked {
             fell_back,
         });
         tracing::debug!(
-            "{}: {} bytes, {}: {action:?}: {}{}",
+            "{}: {} bytes, {}: {action}: {}{}",
             self.hook.name(),
             self.bytes,
             report::request_text(self.hook, self.detail),
             reason.text(),
-            if fell_back {
-                "; it failed, so the call was made as it came"
-            } else {
-                ""
-            },
+            if fell_back { "; it failed, so the call was made as it came" } else { "" },
         );
     }
 }
@@ -105,9 +89,5 @@ fn attempt<S: PartialEq + Copy>(
     original: impl FnOnce() -> S,
 ) -> (S, bool) {
     let status = rewritten();
-    if status == success {
-        (status, false)
-    } else {
-        (original(), true)
-    }
+    if status == success { (status, false) } else { (original(), true) }
 }

@@ -5,7 +5,10 @@ use std::ffi::{c_int, c_uint, c_void};
 use policy::{Action, HipVersion, Request, host_malloc as flag};
 
 use super::{Asked, ask, attempt};
-use crate::hip::{self, Alloc, AllocFlags, Free, GetFlags, SUCCESS, SYMBOL_NOT_FOUND};
+use crate::hip::{
+    self, Alloc, AllocFlags, Free, GetAttributes, GetFlags, PointerAttributes, SUCCESS,
+    SYMBOL_NOT_FOUND,
+};
 use crate::hook::Hook;
 use crate::mode;
 use crate::remember::{CHOSEN, PINNED, Rewritten};
@@ -27,13 +30,10 @@ pub(crate) unsafe extern "C" fn host_malloc(
     if !worth_asking(ptr, size) {
         return original();
     }
-    let asked = ask(
-        Hook::HipHostMalloc,
-        Request::HostMalloc { flags },
-        caller,
-        (flags, size),
-        || current(caller),
-    );
+    let asked =
+        ask(Hook::HipHostMalloc, Request::HostMalloc { flags }, caller, (flags, size), || {
+            current(caller)
+        });
     let Action::WithFlags(given) = asked.decision.action else {
         let status = original();
         // A pointer that the program got with these flags is no longer the one remembered.
@@ -41,18 +41,7 @@ pub(crate) unsafe extern "C" fn host_malloc(
         asked.done(false);
         return status;
     };
-    allocate(
-        &asked,
-        ptr,
-        size,
-        Rewritten {
-            passed: flags,
-            given,
-        },
-        real,
-        original,
-        caller,
-    )
+    allocate(&asked, ptr, size, Rewritten { passed: flags, given }, real, original, caller)
 }
 
 /// `hipError_t hipHostAlloc(void** ptr, size_t size, unsigned int flags)`
@@ -69,13 +58,7 @@ pub(crate) unsafe extern "C" fn host_alloc(
     // SAFETY: the program's own arguments to the function that it called.
     let original = || unsafe { real(ptr, size, flags) };
     let request = |hip: Option<HipVersion>| Request::HostAlloc { flags, hip };
-    through_host_malloc(
-        Hook::HipHostAlloc,
-        request,
-        (ptr, size, flags),
-        original,
-        caller,
-    )
+    through_host_malloc(Hook::HipHostAlloc, request, (ptr, size, flags), original, caller)
 }
 
 /// `hipError_t hipMemAllocHost(void** ptr, size_t size)`
@@ -111,9 +94,7 @@ fn through_host_malloc(
         return original();
     }
     let version = hip::near(caller).and_then(hip::Hip::version);
-    let asked = ask(hook, request(version), caller, (passed, size), || {
-        current(caller)
-    });
+    let asked = ask(hook, request(version), caller, (passed, size), || current(caller));
     // SAFETY: the type is that of hipHostMalloc.
     let host_malloc = unsafe { function::<AllocFlags>(Hook::HipHostMalloc, caller) };
     if let (Action::CallHostMalloc(given), Some(host_malloc)) = (asked.decision.action, host_malloc)
@@ -149,11 +130,8 @@ fn allocate(
     let hip = hip::near(caller);
     let pending = hip.is_some_and(hip::Hip::error_pending);
     // SAFETY: the program's own pointer and size.
-    let (status, fell_back) = attempt(
-        SUCCESS,
-        || unsafe { host_malloc(ptr, size, flags.given) },
-        original,
-    );
+    let (status, fell_back) =
+        attempt(SUCCESS, || unsafe { host_malloc(ptr, size, flags.given) }, original);
     if fell_back {
         forget(ptr, status);
         if status == SUCCESS && !pending {
@@ -188,17 +166,41 @@ pub(crate) unsafe extern "C" fn host_get_flags(
     };
     // SAFETY: the program's own arguments to the function that it called.
     let status = unsafe { real(flags, ptr) };
-    if status == SUCCESS
-        && !PINNED.is_empty()
-        && let Some(rewritten) = PINNED.with(|pinned| pinned.at(ptr as usize))
-    {
+    if status == SUCCESS {
         // SAFETY: the call succeeded, so it wrote the flags through the pointer.
-        let flags = unsafe { &mut *flags };
-        if *flags == rewritten.given {
-            *flags = rewritten.passed;
-        }
+        show_passed(unsafe { &mut *flags }, ptr);
     }
     status
+}
+
+/// `hipError_t hipPointerGetAttributes(hipPointerAttribute_t* attributes, const void* ptr)`
+pub(crate) unsafe extern "C" fn pointer_get_attributes(
+    attributes: *mut PointerAttributes,
+    ptr: *const c_void,
+    caller: usize,
+) -> c_int {
+    // SAFETY: the type is that of hipPointerGetAttributes.
+    let Some(real) = (unsafe { function::<GetAttributes>(Hook::HipPointerGetAttributes, caller) })
+    else {
+        return SYMBOL_NOT_FOUND;
+    };
+    // SAFETY: the program's own arguments to the function that it called.
+    let status = unsafe { real(attributes, ptr) };
+    if status == SUCCESS {
+        // SAFETY: the call succeeded, so it filled in the attributes.
+        show_passed(unsafe { &mut (*attributes).allocation_flags }, ptr);
+    }
+    status
+}
+
+/// Replaces flags that this library gave by those that the program passed.
+fn show_passed(flags: &mut c_uint, ptr: *const c_void) {
+    if !PINNED.is_empty()
+        && let Some(rewritten) = PINNED.with(|pinned| pinned.at(ptr as usize))
+        && *flags == rewritten.given
+    {
+        *flags = rewritten.passed;
+    }
 }
 
 /// `hipError_t hipHostFree(void* ptr)`
@@ -227,16 +229,8 @@ unsafe fn free_with(hook: Hook, ptr: *mut c_void, caller: usize) -> c_int {
         return SYMBOL_NOT_FOUND;
     };
     let start = ptr as usize;
-    let pinned = if PINNED.is_empty() {
-        None
-    } else {
-        PINNED.with(|pinned| pinned.take(start))
-    };
-    let chosen = if CHOSEN.is_empty() {
-        None
-    } else {
-        CHOSEN.with(|chosen| chosen.take(start))
-    };
+    let pinned = if PINNED.is_empty() { None } else { PINNED.with(|pinned| pinned.take(start)) };
+    let chosen = if CHOSEN.is_empty() { None } else { CHOSEN.with(|chosen| chosen.take(start)) };
     // SAFETY: the program's own argument to the function that it called.
     let status = unsafe { real(ptr) };
     if status != SUCCESS {

@@ -50,13 +50,8 @@ pub(crate) unsafe extern "C" fn allocate(
     };
     let owner = u32::from(found.owner == Owner::Gpu);
     let detail = owner << 16 | (found.flags & 0xff) << 8 | flags & 0xff;
-    let asked = ask(
-        Hook::HsaMemoryPoolAllocate,
-        request,
-        caller,
-        (detail, size),
-        || agents.gpu_of(&found),
-    );
+    let asked =
+        ask(Hook::HsaMemoryPoolAllocate, request, caller, (detail, size), || agents.gpu_of(&found));
     match (asked.decision.action, sibling) {
         (Action::CoarsePool { flags: new }, Some(coarse)) if hsa.accepts(real, pool, flags) => {
             // SAFETY: a pool of the same agent, the program's own size and pointer.

@@ -60,24 +60,15 @@ pub(crate) unsafe extern "C" fn attributes_set(
         chosen_before: !CHOSEN.is_empty() && CHOSEN.with(|chosen| chosen.overlaps(start, size)),
     };
     let detail = u32::from(what.grain) << 1 | u32::from(what.new_access || what.access_in_place);
-    let asked = ask(
-        Hook::HsaSvmAttributesSet,
-        request,
-        caller,
-        (detail, size),
-        || {
-            let hsa = hsa::near(caller)?;
-            deciding(hsa.agents(), attributes)
-                .or_else(|| deciding(hsa.read_agents(), attributes))?
-                .target
-        },
-    );
+    let asked = ask(Hook::HsaSvmAttributesSet, request, caller, (detail, size), || {
+        let hsa = hsa::near(caller)?;
+        deciding(hsa.agents(), attributes)
+            .or_else(|| deciding(hsa.read_agents(), attributes))?
+            .target
+    });
     if asked.decision.action == Action::AppendCoarse {
         let mut longer = attributes.to_vec();
-        longer.push(SvmAttribute {
-            attribute: GLOBAL_FLAG,
-            value: COARSE_GRAINED,
-        });
+        longer.push(SvmAttribute { attribute: GLOBAL_FLAG, value: COARSE_GRAINED });
         // SAFETY: the program's own range, and a list of our own of the length that is given.
         let rewritten = || unsafe { real(ptr, size, longer.as_mut_ptr(), longer.len()) };
         let (status, fell_back) = attempt(SUCCESS, rewritten, original);
@@ -117,15 +108,8 @@ fn deciding<'a>(agents: &'a Agents, attributes: &[SvmAttribute]) -> Option<&'a G
     let access = |pair: &&SvmAttribute| {
         matches!(pair.attribute, AGENT_ACCESSIBLE | AGENT_ACCESSIBLE_IN_PLACE)
     };
-    let listed = || {
-        attributes
-            .iter()
-            .filter(access)
-            .filter_map(|pair| agents.gpu(pair.value))
-    };
-    listed()
-        .find(|gpu| gpu.is_rdna12())
-        .or_else(|| listed().next())
+    let listed = || attributes.iter().filter(access).filter_map(|pair| agents.gpu(pair.value));
+    listed().find(|gpu| gpu.is_rdna12()).or_else(|| listed().next())
 }
 
 #[cfg(test)]
@@ -134,24 +118,11 @@ mod tests {
 
     #[test]
     fn a_list_says_whether_it_names_a_grain_and_gives_access() {
-        let pair = |attribute| SvmAttribute {
-            attribute,
-            value: 0,
-        };
+        let pair = |attribute| SvmAttribute { attribute, value: 0 };
         assert_eq!(Named::in_list(&[pair(4), pair(5)]), Named::default());
-        let managed = Named {
-            new_access: true,
-            ..Named::default()
-        };
+        let managed = Named { new_access: true, ..Named::default() };
         assert_eq!(Named::in_list(&[pair(AGENT_ACCESSIBLE)]), managed);
-        let both = Named {
-            grain: true,
-            access_in_place: true,
-            ..Named::default()
-        };
-        assert_eq!(
-            Named::in_list(&[pair(GLOBAL_FLAG), pair(AGENT_ACCESSIBLE_IN_PLACE)]),
-            both
-        );
+        let both = Named { grain: true, access_in_place: true, ..Named::default() };
+        assert_eq!(Named::in_list(&[pair(GLOBAL_FLAG), pair(AGENT_ACCESSIBLE_IN_PLACE)]), both);
     }
 }

@@ -40,10 +40,7 @@ pub fn gpus(topology: &Path) -> io::Result<Vec<Gpu>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(topology.join("nodes"))? {
         let path = entry?.path();
-        let Some(node) = path
-            .file_name()
-            .and_then(|name| name.to_str()?.parse().ok())
-        else {
+        let Some(node) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else {
             continue;
         };
         let file = path.join("properties");
@@ -94,10 +91,7 @@ mod tests {
             parse_node(1, NAVI21),
             Some(Gpu {
                 node: 1,
-                pci: PciAddress {
-                    domain: 0,
-                    bdf: 0x300
-                },
+                pci: PciAddress { domain: 0, bdf: 0x300 },
                 gfx_target_version: Some(100_300),
             })
         );
@@ -117,21 +111,12 @@ mod tests {
     #[test]
     fn nodes_are_read_in_order_and_other_entries_are_passed_over() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, text) in [
-            ("10", NAVI21),
-            ("2", NAVI21),
-            ("0", "simd_count 0\n"),
-            ("junk", ""),
-        ] {
+        for (name, text) in [("10", NAVI21), ("2", NAVI21), ("0", "simd_count 0\n"), ("junk", "")] {
             let node = dir.path().join("nodes").join(name);
             std::fs::create_dir_all(&node).unwrap();
             std::fs::write(node.join("properties"), text).unwrap();
         }
-        let nodes: Vec<u32> = gpus(dir.path())
-            .unwrap()
-            .iter()
-            .map(|gpu| gpu.node)
-            .collect();
+        let nodes: Vec<u32> = gpus(dir.path()).unwrap().iter().map(|gpu| gpu.node).collect();
         assert_eq!(nodes, [2, 10]);
     }
 

@@ -5,10 +5,7 @@ use crate::request::{Gpu, ext_malloc, host_malloc, pool_alloc, pool_flags};
 use crate::{Action, Below, Caller, Decision, HipVersion, Level, Owner, Reason, Request};
 
 const fn forward(reason: Reason) -> Decision {
-    Decision {
-        action: Action::Forward,
-        reason,
-    }
+    Decision { action: Action::Forward, reason }
 }
 
 const fn rewrite(action: Action, reason: Reason) -> Decision {
@@ -20,14 +17,21 @@ pub fn decide(request: Request, gpu: Gpu, caller: Caller, level: Level) -> Decis
     if level == Level::Off {
         return forward(Reason::LevelOff);
     }
-    match gpu {
-        None => return forward(Reason::UnknownGpu),
-        Some(target) if !target.is_rdna12() => return forward(Reason::NotRdna12),
-        Some(_) => {}
+    if gpu.is_some_and(|target| !target.is_rdna12()) {
+        return forward(Reason::NotRdna12);
     }
     if caller == Caller::Denied && level < Level::Full {
         return forward(Reason::DeniedCaller);
     }
+    let decision = judge(request, caller, level);
+    if gpu.is_none() && decision.action.rewrites() {
+        return forward(Reason::UnknownGpu);
+    }
+    decision
+}
+
+/// What the request deserves on an RDNA1/2 GPU.
+fn judge(request: Request, caller: Caller, level: Level) -> Decision {
     match request {
         Request::HostMalloc { flags } => {
             host_malloc_flags(flags, level).map_action(Action::WithFlags)
@@ -38,21 +42,13 @@ pub fn decide(request: Request, gpu: Gpu, caller: Caller, level: Level) -> Decis
         }
         Request::MallocManaged { below } => malloc_managed(below),
         Request::ExtMalloc { flags } => ext_malloc_flags(flags, level),
-        Request::PoolAllocate {
-            owner,
-            pool,
-            flags,
-            coarse_sibling,
-        } => pool_allocate(owner, pool, flags, coarse_sibling, caller, level),
-        Request::LockToPool {
-            pool,
-            coarse_sibling,
-        } => lock_to_pool(pool, coarse_sibling, level),
-        Request::SvmAttributes {
-            gives_access,
-            names_grain,
-            chosen_before,
-        } => svm_attributes(gives_access, names_grain, chosen_before),
+        Request::PoolAllocate { owner, pool, flags, coarse_sibling } => {
+            pool_allocate(owner, pool, flags, coarse_sibling, caller, level)
+        }
+        Request::LockToPool { pool, coarse_sibling } => lock_to_pool(pool, coarse_sibling, level),
+        Request::SvmAttributes { gives_access, names_grain, chosen_before } => {
+            svm_attributes(gives_access, names_grain, chosen_before)
+        }
     }
 }
 
@@ -176,17 +172,8 @@ fn pool_allocate(
     if !coarse_sibling {
         return forward(Reason::NoCoarsePool);
     }
-    let reason = if explicit {
-        Reason::ExplicitOverridden
-    } else {
-        Reason::NobodyAsked
-    };
-    rewrite(
-        Action::CoarsePool {
-            flags: flags & !(a::PCIE | a::UNCACHED),
-        },
-        reason,
-    )
+    let reason = if explicit { Reason::ExplicitOverridden } else { Reason::NobodyAsked };
+    rewrite(Action::CoarsePool { flags: flags & !(a::PCIE | a::UNCACHED) }, reason)
 }
 
 fn lock_to_pool(pool: u32, coarse_sibling: bool, level: Level) -> Decision {

@@ -80,40 +80,22 @@ mod tests {
 
     #[test]
     fn other_generations_are_not_rdna12() {
-        for version in [
-            90_000, 90_006, 90_010, 90_402, 100_200, 110_000, 110_003, 115_001, 120_001,
-        ] {
-            assert!(
-                !GfxTarget::from_kfd(version).unwrap().is_rdna12(),
-                "{version}"
-            );
+        for version in [90_000, 90_006, 90_010, 90_402, 100_200, 110_000, 110_003, 115_001, 120_001]
+        {
+            assert!(!GfxTarget::from_kfd(version).unwrap().is_rdna12(), "{version}");
         }
     }
 
     #[test]
     fn a_feature_suffix_is_passed_over() {
-        assert_eq!(
-            GfxTarget::from_name("gfx1010:xnack-"),
-            GfxTarget::from_kfd(100_100)
-        );
-        assert_eq!(
-            GfxTarget::from_name("gfx90a:sramecc+:xnack-"),
-            GfxTarget::from_kfd(90_010)
-        );
+        assert_eq!(GfxTarget::from_name("gfx1010:xnack-"), GfxTarget::from_kfd(100_100));
+        assert_eq!(GfxTarget::from_name("gfx90a:sramecc+:xnack-"), GfxTarget::from_kfd(90_010));
     }
 
     #[test]
     fn what_is_no_target_is_refused() {
-        for name in [
-            "",
-            "gfx",
-            "gfx1",
-            "1030",
-            "gfx10-3-generic",
-            "gfxabc",
-            "AMD Ryzen 7",
-            "gfxé0",
-        ] {
+        for name in ["", "gfx", "gfx1", "1030", "gfx10-3-generic", "gfxabc", "AMD Ryzen 7", "gfxé0"]
+        {
             assert_eq!(GfxTarget::from_name(name), None, "{name}");
         }
         assert_eq!(GfxTarget::from_kfd(0), None);

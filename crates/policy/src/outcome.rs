@@ -27,6 +27,19 @@ impl Action {
     }
 }
 
+impl core::fmt::Display for Action {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Forward => f.write_str("forwarded unchanged"),
+            Self::WithFlags(flags) => write!(f, "flags={flags:#x}"),
+            Self::CallHostMalloc(flags) => write!(f, "hipHostMalloc, flags={flags:#x}"),
+            Self::CoarsePool { flags } => write!(f, "coarse-grained pool, flags={flags:#x}"),
+            Self::AppendCoarse => f.write_str("coarse-grained"),
+            Self::AdviseCoarse => f.write_str("then hipMemAdvise(SetCoarseGrain)"),
+        }
+    }
+}
+
 /// A decision and the reason for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {

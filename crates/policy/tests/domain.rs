@@ -20,11 +20,7 @@ const CALLERS: [Caller; 3] = [Caller::Program, Caller::HipRuntime, Caller::Denie
 /// Every combination of `bits`.
 fn combinations(bits: &[u32]) -> impl Iterator<Item = u32> {
     (0..1u32 << bits.len()).map(|chosen| {
-        bits.iter()
-            .enumerate()
-            .filter(|(i, _)| chosen & (1 << i) != 0)
-            .map(|(_, bit)| bit)
-            .sum()
+        bits.iter().enumerate().filter(|(i, _)| chosen & (1 << i) != 0).map(|(_, bit)| bit).sum()
     })
 }
 
@@ -46,10 +42,7 @@ fn requests() -> Vec<Request> {
     for flags in combinations(&host) {
         all.push(Request::HostMalloc { flags });
         all.push(Request::HostAlloc { flags, hip: None });
-        all.extend(versions.map(|hip| Request::HostAlloc {
-            flags,
-            hip: Some(hip),
-        }));
+        all.extend(versions.map(|hip| Request::HostAlloc { flags, hip: Some(hip) }));
     }
     for below in [Below::SvmDecided, Below::PoolAllocated, Below::NothingSeen] {
         all.push(Request::MallocManaged { below });
@@ -57,18 +50,10 @@ fn requests() -> Vec<Request> {
     all.extend((0..=9).map(|flags| Request::ExtMalloc { flags }));
     for pool in combinations(&[p::KERNARG, p::FINE, p::COARSE, p::EXTENDED, 0x10]) {
         for coarse_sibling in [false, true] {
-            all.push(Request::LockToPool {
-                pool,
-                coarse_sibling,
-            });
+            all.push(Request::LockToPool { pool, coarse_sibling });
             for flags in combinations(&[a::PCIE, a::CONTIGUOUS, a::EXECUTABLE, a::UNCACHED, 0x10]) {
                 for owner in [Owner::Cpu, Owner::Gpu] {
-                    all.push(Request::PoolAllocate {
-                        owner,
-                        pool,
-                        flags,
-                        coarse_sibling,
-                    });
+                    all.push(Request::PoolAllocate { owner, pool, flags, coarse_sibling });
                 }
             }
         }
@@ -85,11 +70,8 @@ fn requests() -> Vec<Request> {
 
 /// Calls `check` with every point of the domain.
 fn everywhere(mut check: impl FnMut(Request, Option<GfxTarget>, Caller, Level)) {
-    let gpus: Vec<_> = TARGETS
-        .iter()
-        .map(|version| GfxTarget::from_kfd(*version))
-        .chain([None])
-        .collect();
+    let gpus: Vec<_> =
+        TARGETS.iter().map(|version| GfxTarget::from_kfd(*version)).chain([None]).collect();
     for request in requests() {
         for gpu in &gpus {
             for caller in CALLERS {
@@ -108,10 +90,7 @@ fn nothing_outside_rdna12_is_ever_changed() {
         if decide(request, gpu, caller, level).action.rewrites() {
             rewritten += 1;
             let name = gpu.expect("an unknown GPU is never rewritten").to_string();
-            assert!(
-                name.starts_with("gfx101") || name.starts_with("gfx103"),
-                "{name} {request:?}"
-            );
+            assert!(name.starts_with("gfx101") || name.starts_with("gfx103"), "{name} {request:?}");
         }
     });
     assert!(rewritten > 0, "the domain has requests that are rewritten");
@@ -130,9 +109,7 @@ fn the_never_list_is_never_changed() {
     everywhere(|request, gpu, caller, level| {
         let never = match request {
             Request::ExtMalloc { flags } => flags == ext_malloc::SIGNAL,
-            Request::PoolAllocate {
-                pool, flags, owner, ..
-            } => {
+            Request::PoolAllocate { pool, flags, owner, .. } => {
                 pool & pool_flags::KERNARG != 0
                     || flags & pool_alloc::EXECUTABLE != 0
                     || owner == Owner::Cpu && caller == Caller::HipRuntime
@@ -153,11 +130,7 @@ fn each_level_contains_the_one_below_it() {
         let above = Level::ALL.into_iter().find(|other| *other > level);
         let here = decide(request, gpu, caller, level).action;
         if let (true, Some(above)) = (here.rewrites(), above) {
-            assert_eq!(
-                here,
-                decide(request, gpu, caller, above).action,
-                "{request:?} {level:?}"
-            );
+            assert_eq!(here, decide(request, gpu, caller, above).action, "{request:?} {level:?}");
         }
     });
 }
@@ -188,26 +161,18 @@ fn flags_that_no_header_defines_are_forwarded() {
 #[test]
 fn a_rewritten_request_asks_for_nothing_coherent() {
     const COHERENT: u32 = host_malloc::COHERENT | host_malloc::UNCACHED;
-    everywhere(
-        |request, gpu, caller, level| match decide(request, gpu, caller, level).action {
-            Action::WithFlags(flags) if matches!(request, Request::HostMalloc { .. }) => {
-                assert_eq!(
-                    flags & (COHERENT | host_malloc::NON_COHERENT),
-                    host_malloc::NON_COHERENT
-                );
-            }
-            Action::CallHostMalloc(flags) => {
-                assert_eq!(
-                    flags & (COHERENT | host_malloc::NON_COHERENT),
-                    host_malloc::NON_COHERENT
-                );
-            }
-            Action::CoarsePool { flags } => {
-                assert_eq!(flags & (pool_alloc::PCIE | pool_alloc::UNCACHED), 0);
-            }
-            _ => {}
-        },
-    );
+    everywhere(|request, gpu, caller, level| match decide(request, gpu, caller, level).action {
+        Action::WithFlags(flags) if matches!(request, Request::HostMalloc { .. }) => {
+            assert_eq!(flags & (COHERENT | host_malloc::NON_COHERENT), host_malloc::NON_COHERENT);
+        }
+        Action::CallHostMalloc(flags) => {
+            assert_eq!(flags & (COHERENT | host_malloc::NON_COHERENT), host_malloc::NON_COHERENT);
+        }
+        Action::CoarsePool { flags } => {
+            assert_eq!(flags & (pool_alloc::PCIE | pool_alloc::UNCACHED), 0);
+        }
+        _ => {}
+    });
 }
 
 #[test]
@@ -229,22 +194,14 @@ fn a_rewritten_request_passes_a_second_layer_unchanged() {
             },
             _ => return,
         };
-        assert_eq!(
-            decide(second, gpu, caller, level).action,
-            Action::Forward,
-            "{request:?}"
-        );
+        assert_eq!(decide(second, gpu, caller, level).action, Action::Forward, "{request:?}");
     });
 }
 
 #[test]
 fn an_explicit_svm_grain_stands_at_every_level() {
     everywhere(|request, gpu, caller, level| {
-        if let Request::SvmAttributes {
-            names_grain,
-            chosen_before,
-            ..
-        } = request
+        if let Request::SvmAttributes { names_grain, chosen_before, .. } = request
             && (names_grain || chosen_before)
         {
             assert_eq!(decide(request, gpu, caller, level).action, Action::Forward);
@@ -275,39 +232,21 @@ fn the_levels_add_what_the_design_says() {
         flags,
         coarse_sibling: true,
     };
-    let cpu_pool = |pool| Request::PoolAllocate {
-        owner: Owner::Cpu,
-        pool,
-        flags: 0,
-        coarse_sibling: true,
-    };
+    let cpu_pool =
+        |pool| Request::PoolAllocate { owner: Owner::Cpu, pool, flags: 0, coarse_sibling: true };
     let rocm64 = Some(HipVersion { major: 6, minor: 4 });
-    let svm = Request::SvmAttributes {
-        gives_access: true,
-        names_grain: false,
-        chosen_before: false,
-    };
+    let svm =
+        Request::SvmAttributes { gives_access: true, names_grain: false, chosen_before: false };
     let coarse = Action::CoarsePool { flags: 0 };
     let rows = [
         (svm, Level::Standard, Action::AppendCoarse),
+        (Request::HostMalloc { flags: 0 }, Level::Standard, Action::WithFlags(h::NON_COHERENT)),
         (
-            Request::HostMalloc { flags: 0 },
-            Level::Standard,
-            Action::WithFlags(h::NON_COHERENT),
-        ),
-        (
-            Request::HostAlloc {
-                flags: 0,
-                hip: rocm64,
-            },
+            Request::HostAlloc { flags: 0, hip: rocm64 },
             Level::Standard,
             Action::CallHostMalloc(h::NON_COHERENT),
         ),
-        (
-            Request::MemAllocHost,
-            Level::Standard,
-            Action::CallHostMalloc(h::NON_COHERENT),
-        ),
+        (Request::MemAllocHost, Level::Standard, Action::CallHostMalloc(h::NON_COHERENT)),
         (gpu_pool(p::FINE, 0), Level::Standard, coarse),
         (gpu_pool(p::COARSE, a::PCIE), Level::Standard, coarse),
         (
@@ -325,50 +264,20 @@ fn the_levels_add_what_the_design_says() {
             Level::Full,
             Action::WithFlags(h::NON_COHERENT),
         ),
-        (
-            Request::ExtMalloc {
-                flags: ext_malloc::FINEGRAINED,
-            },
-            Level::Full,
-            Action::WithFlags(0),
-        ),
-        (
-            Request::ExtMalloc {
-                flags: ext_malloc::UNCACHED,
-            },
-            Level::Full,
-            Action::WithFlags(0),
-        ),
+        (Request::ExtMalloc { flags: ext_malloc::FINEGRAINED }, Level::Full, Action::WithFlags(0)),
+        (Request::ExtMalloc { flags: ext_malloc::UNCACHED }, Level::Full, Action::WithFlags(0)),
         (
             gpu_pool(p::EXTENDED, a::CONTIGUOUS),
             Level::Full,
-            Action::CoarsePool {
-                flags: a::CONTIGUOUS,
-            },
+            Action::CoarsePool { flags: a::CONTIGUOUS },
         ),
         (cpu_pool(p::FINE), Level::Full, coarse),
-        (
-            Request::LockToPool {
-                pool: p::FINE,
-                coarse_sibling: true,
-            },
-            Level::Full,
-            coarse,
-        ),
+        (Request::LockToPool { pool: p::FINE, coarse_sibling: true }, Level::Full, coarse),
     ];
     for (request, from, action) in rows {
         for level in Level::ALL {
-            let expected = if level >= from {
-                action
-            } else {
-                Action::Forward
-            };
-            let got = decide(
-                request,
-                GfxTarget::from_name("gfx1030"),
-                Caller::Program,
-                level,
-            );
+            let expected = if level >= from { action } else { Action::Forward };
+            let got = decide(request, GfxTarget::from_name("gfx1030"), Caller::Program, level);
             assert_eq!(got.action, expected, "{request:?} at {}", level.name());
         }
     }

@@ -1,0 +1,218 @@
+//! Running real programs on the real ROCm libraries, on the simulated GPU, with and without
+//! librdnafix.so, and reading what the kernel was asked for.
+
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+use std::ffi::OsString;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use kfd_abi::log::{Event, Ioctl, Memory, Record};
+
+/// A program that runs longer than this hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A file that `cargo build --release --workspace` makes.
+pub fn artifact(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let path = root.join(target).join("release").join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build --release --workspace` first", path.display());
+    path
+}
+
+/// The interposer.
+pub fn rdnafix() -> PathBuf {
+    artifact("librdnafix.so")
+}
+
+/// The simulated GPU.
+pub fn kfdsim() -> PathBuf {
+    artifact("libkfdsim.so")
+}
+
+fn scratch() -> &'static Path {
+    static DIR: OnceLock<tempfile::TempDir> = OnceLock::new();
+    DIR.get_or_init(|| tempfile::tempdir().expect("a temporary directory")).path()
+}
+
+/// Compiles a file of the repository; `arguments` go to the compiler after it.
+pub fn compile(source: &str, name: &str, arguments: &[&str]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+    let out = scratch().join(name);
+    let part = scratch().join(format!("{name}.{:?}", std::thread::current().id()));
+    let compiler = if source.extension().is_some_and(|extension| extension == "cpp") { "g++" } else { "gcc" };
+    let status = Command::new(compiler)
+        .args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-D__HIP_PLATFORM_AMD__"])
+        // The ROCm headers are not written for -Wextra.
+        .args(["-isystem", "/usr/include/hip", "-isystem", "/usr/include"])
+        .arg(&source)
+        .args(arguments)
+        .arg("-o")
+        .arg(&part)
+        .status()
+        .unwrap_or_else(|error| panic!("{compiler}: {error}; install g++"));
+    assert!(status.success(), "{compiler} {} failed: {status}", source.display());
+    std::fs::rename(&part, &out).expect("rename within the scratch directory");
+    out
+}
+
+/// `examples/alloc_probe.cpp`, compiled once per test process.
+pub fn alloc_probe() -> &'static Path {
+    static PROBE: OnceLock<PathBuf> = OnceLock::new();
+    PROBE.get_or_init(|| {
+        compile("examples/alloc_probe.cpp", "alloc_probe", &["-std=c++17", "-lamdhip64", "-lhsa-runtime64", "-ldl"])
+    })
+}
+
+/// A run of a program.
+pub struct Run {
+    command: Command,
+    preload: Vec<OsString>,
+    log: Option<tempfile::NamedTempFile>,
+}
+
+/// What came of it.
+pub struct Ran {
+    pub output: Output,
+    pub records: Vec<Record>,
+}
+
+impl Run {
+    /// A program with nothing preloaded and none of this project's variables set.
+    pub fn new(program: impl AsRef<Path>) -> Self {
+        let mut command = Command::new(program.as_ref());
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["RDNAFIX_", "KFDSIM_", "HSA_", "HIP_", "ROCR_", "LD_PRELOAD"].iter().any(|start| text.starts_with(start)) {
+                command.env_remove(&name);
+            }
+        }
+        Self { command, preload: Vec::new(), log: None }
+    }
+
+    pub fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Adds a library to preload.
+    pub fn preload(mut self, library: impl AsRef<Path>) -> Self {
+        self.preload.push(library.as_ref().into());
+        self
+    }
+
+    /// With librdnafix.so, before everything that is preloaded later.
+    pub fn interposed(self) -> Self {
+        self.preload(rdnafix())
+    }
+
+    /// On the simulated GPUs of this list, with a log.
+    pub fn on(self, gpus: &str) -> Self {
+        let log = tempfile::NamedTempFile::new_in(scratch()).expect("a temporary file");
+        let mut run = self.preload(kfdsim()).env("KFDSIM_GPUS", gpus).env("KFDSIM_LOG", log.path());
+        run.log = Some(log);
+        run
+    }
+
+    /// Runs it to its end, at most a minute.
+    pub fn go(mut self) -> Ran {
+        if !self.preload.is_empty() {
+            self.command.env("LD_PRELOAD", self.preload.join(std::ffi::OsStr::new(":")));
+        }
+        let mut stdout = tempfile::tempfile_in(scratch()).expect("a temporary file");
+        let mut stderr = tempfile::tempfile_in(scratch()).expect("a temporary file");
+        let mut child = self
+            .command
+            .stdin(Stdio::null())
+            .stdout(stdout.try_clone().expect("dup"))
+            .stderr(stderr.try_clone().expect("dup"))
+            .spawn()
+            .unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("wait") {
+                break status;
+            }
+            if started.elapsed() > LIMIT {
+                child.kill().expect("kill");
+                child.wait().expect("wait");
+                let (out, err) = (text(&mut stdout), text(&mut stderr));
+                panic!("{:?} hangs\n--- stdout\n{out}\n--- stderr\n{err}", self.command);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let output = Output { status, stdout: text(&mut stdout).into(), stderr: text(&mut stderr).into() };
+        let records = self.log.map_or_else(Vec::new, |log| {
+            kfd_abi::log::read(BufReader::new(log.reopen().expect("the log"))).expect("the log of the simulator")
+        });
+        Ran { output, records }
+    }
+}
+
+fn text(file: &mut std::fs::File) -> String {
+    use std::io::{Read, Seek};
+    let mut bytes = Vec::new();
+    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("read back");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl Ran {
+    pub fn stdout(&self) -> &str {
+        std::str::from_utf8(&self.output.stdout).expect("made from a string")
+    }
+
+    pub fn stderr(&self) -> &str {
+        std::str::from_utf8(&self.output.stderr).expect("made from a string")
+    }
+
+    /// Asserts that the program ended well and said nothing on standard error.
+    pub fn well(self) -> Self {
+        assert!(
+            self.output.status.success() && self.stderr().is_empty(),
+            "{}\n--- stdout\n{}\n--- stderr\n{}",
+            self.output.status,
+            self.stdout(),
+            self.stderr()
+        );
+        self
+    }
+
+    /// The ioctls between the marks `> NAME` and `< NAME = ...` of the thread that made them.
+    pub fn during(&self, name: &str) -> Vec<&Ioctl> {
+        let (begin, end) = (format!("> {name}"), format!("< {name} = "));
+        let mut inside = false;
+        let mut seen = false;
+        let mut found = Vec::new();
+        for record in &self.records {
+            match &record.event {
+                Event::Mark { text } if *text == begin => (inside, seen) = (true, true),
+                Event::Mark { text } if text.starts_with(&end) => inside = false,
+                Event::Ioctl(ioctl) if inside => found.push(ioctl),
+                _ => {}
+            }
+        }
+        assert!(seen, "no mark {begin:?} in the log; stdout was\n{}", self.stdout());
+        found
+    }
+
+    /// What those ioctls did to memory, in words: `USERPTR coherent UC`, each GPU's MTYPE.
+    pub fn memory(&self, name: &str) -> Vec<String> {
+        self.during(name).iter().flat_map(|ioctl| &ioctl.memory).map(in_words).collect()
+    }
+}
+
+/// `VRAM non-coherent gfx1030#0=NC`
+pub fn in_words(memory: &Memory) -> String {
+    let grain = if memory.coherent { "coherent" } else { "non-coherent" };
+    let mtypes: Vec<String> = memory.mtype.iter().map(|(gpu, mtype)| format!("{gpu}={mtype:?}").replace("Nc", "NC").replace("Uc", "UC").replace("Rw", "RW").replace("Cc", "CC")).collect();
+    format!("{:?} {grain} {}", memory.domain, mtypes.join(" ")).replace("Vram", "VRAM").replace("Userptr", "USERPTR").replace("Svm", "SVM").replace("Gtt", "GTT")
+}
