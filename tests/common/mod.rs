@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub mod artifact;
+
 use std::ffi::OsString;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -10,19 +12,11 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use self::artifact::artifact;
 use kfd_abi::log::{Event, Ioctl, Memory, Record};
 
 /// A program that runs longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// A file that `cargo build --release --workspace` makes.
-pub fn artifact(name: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let path = root.join(target).join("release").join(name);
-    assert!(path.exists(), "{} is missing: run `cargo build --release --workspace` first", path.display());
-    path
-}
 
 /// The interposer.
 pub fn rdnafix() -> PathBuf {
@@ -44,7 +38,8 @@ pub fn compile(source: &str, name: &str, arguments: &[&str]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let out = scratch().join(name);
     let part = scratch().join(format!("{name}.{:?}", std::thread::current().id()));
-    let compiler = if source.extension().is_some_and(|extension| extension == "cpp") { "g++" } else { "gcc" };
+    let compiler =
+        if source.extension().is_some_and(|extension| extension == "cpp") { "g++" } else { "gcc" };
     let status = Command::new(compiler)
         .args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-D__HIP_PLATFORM_AMD__"])
         // The ROCm headers are not written for -Wextra.
@@ -64,7 +59,11 @@ pub fn compile(source: &str, name: &str, arguments: &[&str]) -> PathBuf {
 pub fn alloc_probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
     PROBE.get_or_init(|| {
-        compile("examples/alloc_probe.cpp", "alloc_probe", &["-std=c++17", "-lamdhip64", "-lhsa-runtime64", "-ldl"])
+        compile(
+            "examples/alloc_probe.cpp",
+            "alloc_probe",
+            &["-std=c++17", "-lamdhip64", "-lhsa-runtime64", "-ldl"],
+        )
     })
 }
 
@@ -87,7 +86,10 @@ impl Run {
         let mut command = Command::new(program.as_ref());
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if ["RDNAFIX_", "KFDSIM_", "HSA_", "HIP_", "ROCR_", "LD_PRELOAD"].iter().any(|start| text.starts_with(start)) {
+            if ["RDNAFIX_", "KFDSIM_", "HSA_", "HIP_", "ROCR_", "LD_PRELOAD"]
+                .iter()
+                .any(|start| text.starts_with(start))
+            {
                 command.env_remove(&name);
             }
         }
@@ -150,9 +152,11 @@ impl Run {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        let output = Output { status, stdout: text(&mut stdout).into(), stderr: text(&mut stderr).into() };
+        let output =
+            Output { status, stdout: text(&mut stdout).into(), stderr: text(&mut stderr).into() };
         let records = self.log.map_or_else(Vec::new, |log| {
-            kfd_abi::log::read(BufReader::new(log.reopen().expect("the log"))).expect("the log of the simulator")
+            kfd_abi::log::read(BufReader::new(log.reopen().expect("the log")))
+                .expect("the log of the simulator")
         });
         Ran { output, records }
     }
@@ -213,6 +217,20 @@ impl Ran {
 /// `VRAM non-coherent gfx1030#0=NC`
 pub fn in_words(memory: &Memory) -> String {
     let grain = if memory.coherent { "coherent" } else { "non-coherent" };
-    let mtypes: Vec<String> = memory.mtype.iter().map(|(gpu, mtype)| format!("{gpu}={mtype:?}").replace("Nc", "NC").replace("Uc", "UC").replace("Rw", "RW").replace("Cc", "CC")).collect();
-    format!("{:?} {grain} {}", memory.domain, mtypes.join(" ")).replace("Vram", "VRAM").replace("Userptr", "USERPTR").replace("Svm", "SVM").replace("Gtt", "GTT")
+    let mtypes: Vec<String> = memory
+        .mtype
+        .iter()
+        .map(|(gpu, mtype)| {
+            format!("{gpu}={mtype:?}")
+                .replace("Nc", "NC")
+                .replace("Uc", "UC")
+                .replace("Rw", "RW")
+                .replace("Cc", "CC")
+        })
+        .collect();
+    format!("{:?} {grain} {}", memory.domain, mtypes.join(" "))
+        .replace("Vram", "VRAM")
+        .replace("Userptr", "USERPTR")
+        .replace("Svm", "SVM")
+        .replace("Gtt", "GTT")
 }

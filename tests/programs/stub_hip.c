@@ -1,0 +1,89 @@
+/* A libamdhip64 that never calls the HSA functions, as a statically linked one would: what
+ * was called is written to standard output. STUB_REFUSES=1 makes it refuse non-coherent
+ * memory and advice. The last error is kept until it is read, as HIP 7 does. */
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static _Alignas(4096) char memory[1 << 20];
+static int last_error;
+
+static int refuses(void)
+{
+	const char *set = getenv("STUB_REFUSES");
+	return set && *set == '1';
+}
+
+static int done(int error)
+{
+	if (error)
+		last_error = error;
+	return error;
+}
+
+int hipMallocManaged(void **ptr, size_t size, unsigned flags)
+{
+	printf("hipMallocManaged(%zu, %#x)\n", size, flags);
+	if (!ptr || !size || (flags != 1 && flags != 2))
+		return done(1);
+	*ptr = memory;
+	return done(0);
+}
+
+int hipMemAdvise(const void *ptr, size_t size, int advice, int device)
+{
+	printf("hipMemAdvise(%s, %zu, %d, %d)\n", ptr == memory ? "the allocation" : "?", size, advice, device);
+	return done(refuses() ? 801 : 0);
+}
+
+int hipHostMalloc(void **ptr, size_t size, unsigned flags)
+{
+	printf("hipHostMalloc(%zu, %#x)\n", size, flags);
+	if (!ptr || (flags & 0x80000000u && refuses()))
+		return done(2);
+	*ptr = memory;
+	return done(0);
+}
+
+int hipHostAlloc(void **ptr, size_t size, unsigned flags)
+{
+	printf("hipHostAlloc(%zu, %#x)\n", size, flags);
+	*ptr = memory;
+	return done(0);
+}
+
+int hipMemAllocHost(void **ptr, size_t size)
+{
+	printf("hipMemAllocHost(%zu)\n", size);
+	*ptr = memory;
+	return done(0);
+}
+
+int hipHostGetFlags(unsigned *flags, void *ptr)
+{
+	printf("hipHostGetFlags\n");
+	*flags = ptr == memory ? 0x80000000u : 0;
+	return done(0);
+}
+
+int hipHostFree(void *ptr) { return done(ptr == memory ? 0 : 1); }
+int hipGetDevice(int *device) { *device = 0; return 0; }
+int hipDeviceGetPCIBusId(char *id, int length, int device)
+{
+	snprintf(id, length, "0000:%02x:00.0", 3 + device);
+	return 0;
+}
+int hipDeviceGetAttribute(int *value, int attribute, int device) { *value = attribute + device; return 0; }
+int hipRuntimeGetVersion(int *version)
+{
+	const char *set = getenv("STUB_VERSION");
+	*version = set ? atoi(set) : 60443484;
+	return 0;
+}
+int hipPeekAtLastError(void) { return last_error; }
+int hipGetLastError(void)
+{
+	int error = last_error;
+	last_error = 0;
+	return error;
+}
