@@ -19,6 +19,14 @@ pub(crate) struct Config {
     pub(crate) log: Option<Log>,
     /// `RDNAFIX_REPORT`
     pub(crate) report: Option<PathBuf>,
+    /// `RDNAFIX_DENY`: globs of file names whose calls are left alone below level `full`
+    pub(crate) deny: Vec<String>,
+    /// `RDNAFIX_ALLOW`: globs of file names that are taken off the built-in deny list
+    pub(crate) allow: Vec<String>,
+    /// `RDNAFIX_MIN_BYTES`: smaller requests are left alone
+    pub(crate) min_bytes: usize,
+    /// `RDNAFIX_DRY_RUN`: decide and report, change nothing
+    pub(crate) dry_run: bool,
     /// Values that were not understood, each a line for the user.
     pub(crate) complaints: Vec<String>,
 }
@@ -36,9 +44,7 @@ static CONFIG: OnceLock<Config> = OnceLock::new();
 
 /// The settings. Thread-safe; the first call, from the constructor, reads the environment.
 pub(crate) fn get() -> &'static Config {
-    CONFIG.get_or_init(|| {
-        parse(variable(c"RDNAFIX_POLICY"), variable(c"RDNAFIX_LOG"), variable(c"RDNAFIX_REPORT"))
-    })
+    CONFIG.get_or_init(|| parse(variable))
 }
 
 fn variable(name: &CStr) -> Option<Vec<u8>> {
@@ -52,37 +58,82 @@ fn variable(name: &CStr) -> Option<Vec<u8>> {
     Some(unsafe { CStr::from_ptr(value) }.to_bytes().to_vec())
 }
 
-/// The settings that these values mean; an empty value is as good as none.
-fn parse(policy: Option<Vec<u8>>, log: Option<Vec<u8>>, report: Option<Vec<u8>>) -> Config {
-    let mut config = Config::default();
-    let given = |value: Option<Vec<u8>>| value.filter(|value| !value.is_empty());
-    if let Some(value) = given(policy) {
+/// The settings that the variables mean; an empty value is as good as none.
+fn parse(variable: impl Fn(&'static CStr) -> Option<Vec<u8>>) -> Config {
+    let mut complaints = Vec::new();
+    let mut complain = |name: &CStr, value: &[u8], text: &str| {
+        complaints.push(format!("{}={} {text}", name.to_string_lossy(), shown(value)));
+    };
+    let given = |name| variable(name).filter(|value| !value.is_empty());
+    let path = |value: &[u8]| PathBuf::from(OsString::from_vec(value.to_vec()));
+    let mut config =
+        Config { report: given(c"RDNAFIX_REPORT").map(|value| path(&value)), ..Config::default() };
+    if let Some(value) = given(c"RDNAFIX_POLICY") {
         match std::str::from_utf8(&value).ok().and_then(Level::from_name) {
             Some(level) => config.level = level,
-            None => config.complaints.push(format!(
-                "RDNAFIX_POLICY={} is not a level; allowed are off, standard, mapped, full; using standard",
-                shown(&value)
-            )),
+            None => complain(
+                c"RDNAFIX_POLICY",
+                &value,
+                "is not a level; allowed are off, standard, mapped, full; using standard",
+            ),
         }
     }
-    if let Some(value) = given(log) {
+    if let Some(value) = given(c"RDNAFIX_LOG") {
         let (level, file) = match value.iter().position(|byte| *byte == b':') {
             Some(colon) => (&value[..colon], &value[colon + 1..]),
             None => (&value[..], &[][..]),
         };
         match log_level(level) {
             Some(level) => {
-                let file = (!file.is_empty()).then(|| PathBuf::from(OsString::from_vec(file.to_vec())));
-                config.log = Some(Log { level, file });
+                config.log = Some(Log { level, file: (!file.is_empty()).then(|| path(file)) });
             }
-            None => config.complaints.push(format!(
-                "RDNAFIX_LOG={} is not LEVEL or LEVEL:FILE; levels are off, error, warn, info, debug, trace; not logging",
-                shown(&value)
-            )),
+            None => complain(
+                c"RDNAFIX_LOG",
+                &value,
+                "is not LEVEL or LEVEL:FILE; levels are off, error, warn, info, debug, trace; not logging",
+            ),
         }
     }
-    config.report = given(report).map(|value| PathBuf::from(OsString::from_vec(value)));
+    for (name, list) in [(c"RDNAFIX_DENY", &mut config.deny), (c"RDNAFIX_ALLOW", &mut config.allow)]
+    {
+        let Some(value) = given(name) else { continue };
+        match globs(&value) {
+            Some(globs) => *list = globs,
+            None => complain(
+                name,
+                &value,
+                "is not a comma-separated list of file-name globs such as librccl*,libucp.so.?; ignored",
+            ),
+        }
+    }
+    if let Some(value) = given(c"RDNAFIX_MIN_BYTES") {
+        match std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()) {
+            Some(bytes) => config.min_bytes = bytes,
+            None => complain(c"RDNAFIX_MIN_BYTES", &value, "is not a number of bytes; ignored"),
+        }
+    }
+    if let Some(value) = given(c"RDNAFIX_DRY_RUN") {
+        match &value[..] {
+            b"0" => {}
+            b"1" => config.dry_run = true,
+            // Somebody wants nothing changed.
+            _ => {
+                config.dry_run = true;
+                complain(c"RDNAFIX_DRY_RUN", &value, "is neither 0 nor 1; taken as 1");
+            }
+        }
+    }
+    config.complaints = complaints;
     config
+}
+
+/// A comma-separated list; `None` if a part is empty, longer than a file name or no text.
+fn globs(value: &[u8]) -> Option<Vec<String>> {
+    const LONGEST: usize = 255; // NAME_MAX of <linux/limits.h>
+    let text = std::str::from_utf8(value).ok()?;
+    text.split(',')
+        .map(|glob| (1..=LONGEST).contains(&glob.len()).then(|| glob.to_owned()))
+        .collect()
 }
 
 fn log_level(name: &[u8]) -> Option<LevelFilter> {
@@ -114,63 +165,90 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn of(policy: &str, log: &str, report: &str) -> Config {
-        let value = |text: &str| Some(text.as_bytes().to_vec());
-        parse(value(policy), value(log), value(report))
+    /// The settings with one variable set.
+    fn with(name: &CStr, value: &[u8]) -> Config {
+        parse(|asked| (asked == name).then(|| value.to_vec()))
     }
+
+    const ALL: [&CStr; 7] = [
+        c"RDNAFIX_POLICY",
+        c"RDNAFIX_LOG",
+        c"RDNAFIX_REPORT",
+        c"RDNAFIX_DENY",
+        c"RDNAFIX_ALLOW",
+        c"RDNAFIX_MIN_BYTES",
+        c"RDNAFIX_DRY_RUN",
+    ];
 
     #[test]
     fn nothing_set_means_standard_and_silence() {
-        assert_eq!(parse(None, None, None), Config::default());
-        assert_eq!(of("", "", ""), Config::default());
+        assert_eq!(parse(|_| None), Config::default());
+        assert_eq!(parse(|_| Some(Vec::new())), Config::default());
         assert_eq!(Config::default().level, Level::Standard);
     }
 
     #[test]
     fn every_level_is_understood() {
         for level in Level::ALL {
-            assert_eq!(of(level.name(), "", "").level, level);
+            assert_eq!(with(c"RDNAFIX_POLICY", level.name().as_bytes()).level, level);
         }
     }
 
     #[test]
     fn an_unknown_level_is_complained_about_with_the_allowed_values() {
-        let config = of("Standard", "", "");
+        let config = with(c"RDNAFIX_POLICY", b"Standard");
         assert_eq!(config.level, Level::Standard);
         assert_eq!(config.complaints.len(), 1);
-        assert!(config.complaints[0].contains("\"Standard\""));
+        assert!(config.complaints[0].starts_with("RDNAFIX_POLICY=\"Standard\""));
         assert!(config.complaints[0].contains("off, standard, mapped, full"));
     }
 
     #[test]
     fn a_log_has_a_level_and_perhaps_a_file() {
-        let log = |text| of("", text, "").log;
-        assert_eq!(log("debug"), Some(Log { level: LevelFilter::DEBUG, file: None }));
+        let log = |text: &str| with(c"RDNAFIX_LOG", text.as_bytes());
+        assert_eq!(log("debug").log, Some(Log { level: LevelFilter::DEBUG, file: None }));
         let file = Some(PathBuf::from("/tmp/a:b"));
-        assert_eq!(log("info:/tmp/a:b"), Some(Log { level: LevelFilter::INFO, file }));
-        assert_eq!(log("loud"), None);
-        assert_eq!(of("", "loud", "").complaints.len(), 1);
+        assert_eq!(log("info:/tmp/a:b").log, Some(Log { level: LevelFilter::INFO, file }));
+        assert_eq!((log("loud").log, log("loud").complaints.len()), (None, 1));
+    }
+
+    #[test]
+    fn lists_numbers_and_switches_are_read() {
+        assert_eq!(with(c"RDNAFIX_DENY", b"librccl*,a?b").deny, ["librccl*", "a?b"]);
+        assert_eq!(with(c"RDNAFIX_ALLOW", b"x").allow, ["x"]);
+        assert_eq!(with(c"RDNAFIX_MIN_BYTES", b"65536").min_bytes, 65536);
+        assert!(with(c"RDNAFIX_DRY_RUN", b"1").dry_run && !with(c"RDNAFIX_DRY_RUN", b"0").dry_run);
+        for (name, junk) in [
+            (c"RDNAFIX_DENY", "a,,b"),
+            (c"RDNAFIX_MIN_BYTES", "64k"),
+            (c"RDNAFIX_MIN_BYTES", "-1"),
+            (c"RDNAFIX_DRY_RUN", "yes"),
+        ] {
+            assert_eq!(with(name, junk.as_bytes()).complaints.len(), 1, "{name:?}={junk}");
+        }
+        assert!(with(c"RDNAFIX_DRY_RUN", b"yes").dry_run);
     }
 
     #[test]
     fn a_megabyte_of_junk_makes_one_short_complaint() {
         let junk = "x\n".repeat(1 << 19);
-        let config = of(&junk, "", "");
-        assert_eq!(config.complaints.len(), 1);
-        assert!(config.complaints[0].len() < 300);
-        assert!(!config.complaints[0].contains('\n'));
+        for name in ALL {
+            let complaints = with(name, junk.as_bytes()).complaints;
+            assert_eq!(complaints.len(), usize::from(name != c"RDNAFIX_REPORT"), "{name:?}");
+            assert!(complaints.iter().all(|line| line.len() < 300 && !line.contains('\n')));
+        }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_understood_or_complained_about(
-            policy in proptest::collection::vec(any::<u8>(), 0..80),
-            log in proptest::collection::vec(any::<u8>(), 0..80),
+            which in 0..ALL.len(),
+            value in proptest::collection::vec(any::<u8>(), 0..80),
         ) {
-            let config = parse(Some(policy.clone()), Some(log), None);
-            let known = policy.is_empty() || Level::ALL.iter().any(|level| level.name().as_bytes() == policy);
-            prop_assert!(known || config.complaints.iter().any(|line| line.starts_with("RDNAFIX_POLICY=")));
-            prop_assert!(config.complaints.iter().all(|line| !line.contains('\n')));
+            let name = ALL[which].to_str().expect("ASCII");
+            for line in with(ALL[which], &value).complaints {
+                prop_assert!(line.starts_with(name) && !line.contains('\n'));
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ const ADVISE_SET_COARSE_GRAIN: c_uint = 100;
 const CAPABILITY_MAJOR: c_uint = 23;
 const CAPABILITY_MINOR: c_uint = 61;
 
-/// `hipHostMalloc`, `hipHostAlloc`, `hipMallocManaged`
+/// `hipHostMalloc`, `hipHostAlloc`, `hipMallocManaged`, `hipExtMallocWithFlags`
 pub(crate) type AllocFlags = unsafe extern "C" fn(*mut *mut c_void, usize, c_uint) -> c_int;
 /// `hipMemAllocHost`
 pub(crate) type Alloc = unsafe extern "C" fn(*mut *mut c_void, usize) -> c_int;

@@ -30,8 +30,31 @@ impl Library {
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("the hooks are written for x86-64, the only architecture ROCm is made for");
 
+/// Assembly that goes on to `{handler}` with the return address as an argument after the last:
+/// in a register, or on the stack where six arguments fill the registers and a seventh is
+/// there already.
+macro_rules! pass_caller {
+    (stack) => {
+        concat!(
+            "mov r11, qword ptr [rsp]\n",
+            "mov r10, qword ptr [rsp + 8]\n",
+            // Two arguments, and 16-byte alignment at the call.
+            "sub rsp, 8\n",
+            "push r11\n",
+            "push r10\n",
+            "call {handler}\n",
+            "add rsp, 24\n",
+            "ret",
+        )
+    };
+    ($register:ident) => {
+        concat!("mov ", stringify!($register), ", qword ptr [rsp]\n", "jmp {handler}")
+    };
+}
+pub(crate) use pass_caller;
+
 macro_rules! hooks {
-    ($($variant:ident, $library:ident, $name:ident, $register:literal, $handler:path, $what:literal;)*) => {
+    ($($variant:ident, $library:ident, $name:ident, $register:ident, $handler:path, $what:literal;)*) => {
         /// A function that is taken over.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
@@ -87,8 +110,7 @@ macro_rules! hooks {
                         "jz 2f",
                         "jmp r11",
                         "2:",
-                        concat!("mov ", $register, ", qword ptr [rsp]"),
-                        "jmp {handler}",
+                        crate::hook::pass_caller!($register),
                         direct = sym super::DIRECT,
                         offset = const super::Hook::$variant as usize * size_of::<usize>(),
                         handler = sym $handler,

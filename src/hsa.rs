@@ -38,6 +38,11 @@ const SEGMENT_GLOBAL: u32 = 0;
 
 /// `hsa_amd_memory_pool_allocate`
 pub(crate) type PoolAllocate = unsafe extern "C" fn(u64, usize, u32, *mut *mut c_void) -> Status;
+/// `hsa_amd_vmem_handle_create`
+pub(crate) type VmemCreate = unsafe extern "C" fn(u64, usize, c_int, u64, *mut u64) -> Status;
+/// `hsa_amd_memory_lock_to_pool`
+pub(crate) type LockToPool =
+    unsafe extern "C" fn(*mut c_void, usize, *mut u64, c_int, u64, u32, *mut *mut c_void) -> Status;
 /// `hsa_shut_down`
 pub(crate) type ShutDown = unsafe extern "C" fn() -> Status;
 /// `hsa_amd_svm_attributes_set`

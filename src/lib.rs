@@ -24,6 +24,7 @@ mod remember;
 mod report;
 mod resolve;
 mod seen;
+mod tool;
 
 /// Reads the environment while the process has one thread.
 #[ctor::ctor(unsafe)]

@@ -45,6 +45,7 @@ static TABLE: [Row; ROWS] = [const {
     }
 }; ROWS];
 static NOT_COUNTED: AtomicU64 = AtomicU64::new(0);
+static THROUGH_TABLE: AtomicU64 = AtomicU64::new(0);
 
 /// Whether calls are counted.
 pub(crate) fn wanted() -> bool {
@@ -80,6 +81,13 @@ pub(crate) fn count(call: &Call) {
     NOT_COUNTED.fetch_add(1, Ordering::Relaxed);
 }
 
+/// A call came through ROCr's table and not through an exported hook. Thread-safe.
+pub(crate) fn through_table() {
+    if wanted() {
+        THROUGH_TABLE.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// In a forked child: its parent's calls are not its own.
 pub(crate) fn forget_counts() {
     for row in &TABLE {
@@ -88,6 +96,7 @@ pub(crate) fn forget_counts() {
         }
     }
     NOT_COUNTED.store(0, Ordering::Relaxed);
+    THROUGH_TABLE.store(0, Ordering::Relaxed);
 }
 
 /// 1 bit that is always set, hook, rewritten, reason, GPU target, detail: from the top down.
@@ -106,7 +115,7 @@ fn pack(call: &Call) -> u64 {
 /// What was asked, in words.
 pub(crate) fn request_text(hook: Hook, detail: u32) -> String {
     match hook {
-        Hook::HsaMemoryPoolAllocate => {
+        Hook::HsaMemoryPoolAllocate | Hook::HsaMemoryLockToPool | Hook::HsaVmemHandleCreate => {
             let owner = if detail >> 16 & 1 == 1 { "GPU" } else { "CPU" };
             let flags = detail >> 8 & 0xff;
             let kinds = ["kernarg", "fine", "coarse", "extended"];

@@ -9,6 +9,8 @@ thread_local! {
     static SVM: Cell<u32> = const { Cell::new(0) };
     static POOL: Cell<u32> = const { Cell::new(0) };
     static ADVISING: Cell<bool> = const { Cell::new(false) };
+    static EXPLICIT: Cell<bool> = const { Cell::new(false) };
+    static FORWARDING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// `hsa_amd_svm_attributes_set` passed.
@@ -46,4 +48,31 @@ pub(crate) fn advising<R>(call: impl FnOnce() -> R) -> R {
 /// Whether this thread is inside [`advising`].
 pub(crate) fn is_advising() -> bool {
     ADVISING.get()
+}
+
+/// Runs `call`, an explicit request to HIP: the HSA call that it makes is not the program's own.
+pub(crate) fn explicit<R>(call: impl FnOnce() -> R) -> R {
+    EXPLICIT.set(true);
+    let result = call();
+    EXPLICIT.set(false);
+    result
+}
+
+/// Whether this thread is inside [`explicit`].
+pub(crate) fn is_explicit() -> bool {
+    EXPLICIT.get()
+}
+
+/// Runs `call`, the real function of a hook that has decided: what reaches the layer below on
+/// this thread meanwhile is that same call.
+pub(crate) fn forwarding<R>(call: impl FnOnce() -> R) -> R {
+    let outer = FORWARDING.replace(true);
+    let result = call();
+    FORWARDING.set(outer);
+    result
+}
+
+/// Whether this thread is inside [`forwarding`].
+pub(crate) fn is_forwarding() -> bool {
+    FORWARDING.get()
 }

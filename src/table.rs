@@ -1,31 +1,38 @@
 // The hooks: every function that librdnafix.so takes over, in one table. src/hook.rs makes the
-// exported functions from it, build.rs the version script, and tests/exports.rs and
+// exported functions from it, and with them rustc's version script; tests/exports.rs and
 // docs/hooks.md are checked against it.
 //
-// variant, library, C name, register of the first unused argument, handler, what it is for
+// variant, library, C name, register of the first argument that is not used (`stack` where all
+// are), handler, what it is for
 hooks! {
-    HipHostMalloc, Hip, hipHostMalloc, "rcx", crate::hooks::pinned::host_malloc,
+    HipHostMalloc, Hip, hipHostMalloc, rcx, crate::hooks::pinned::host_malloc,
         "flags 0 become NonCoherent; Mapped from level `mapped`, explicit requests at `full`";
-    HipHostAlloc, Hip, hipHostAlloc, "rcx", crate::hooks::pinned::host_alloc,
+    HipHostAlloc, Hip, hipHostAlloc, rcx, crate::hooks::pinned::host_alloc,
         "flags 0 become hipHostMalloc(NonCoherent) from ROCm 6.3 on; earlier it gives no coherent memory";
-    HipMemAllocHost, Hip, hipMemAllocHost, "rdx", crate::hooks::pinned::mem_alloc_host,
+    HipMemAllocHost, Hip, hipMemAllocHost, rdx, crate::hooks::pinned::mem_alloc_host,
         "becomes hipHostMalloc(NonCoherent)";
-    HipHostGetFlags, Hip, hipHostGetFlags, "rdx", crate::hooks::pinned::host_get_flags,
+    HipHostGetFlags, Hip, hipHostGetFlags, rdx, crate::hooks::pinned::host_get_flags,
         "gives back the flags that the program passed";
-    HipPointerGetAttributes, Hip, hipPointerGetAttributes, "rdx", crate::hooks::pinned::pointer_get_attributes,
+    HipPointerGetAttributes, Hip, hipPointerGetAttributes, rdx, crate::hooks::pinned::pointer_get_attributes,
         "gives back the flags that the program passed";
-    HipHostFree, Hip, hipHostFree, "rsi", crate::hooks::pinned::host_free,
+    HipHostFree, Hip, hipHostFree, rsi, crate::hooks::pinned::host_free,
         "forgets what was remembered of the allocation";
-    HipFreeHost, Hip, hipFreeHost, "rsi", crate::hooks::pinned::free_host,
+    HipFreeHost, Hip, hipFreeHost, rsi, crate::hooks::pinned::free_host,
         "forgets what was remembered of the allocation";
-    HipFree, Hip, hipFree, "rsi", crate::hooks::pinned::free,
+    HipFree, Hip, hipFree, rsi, crate::hooks::pinned::free,
         "forgets what was remembered of the allocation";
-    HipMallocManaged, Hip, hipMallocManaged, "rcx", crate::hooks::managed::malloc_managed,
+    HipMallocManaged, Hip, hipMallocManaged, rcx, crate::hooks::managed::malloc_managed,
         "SetCoarseGrain afterwards, where the HSA hooks are not on the runtime's path";
-    HsaSvmAttributesSet, Hsa, hsa_amd_svm_attributes_set, "r8", crate::hooks::svm::attributes_set,
+    HipExtMallocWithFlags, Hip, hipExtMallocWithFlags, rcx, crate::hooks::device::ext_malloc,
+        "an explicit request: left alone, here and in the HSA call that it makes, below `full`";
+    HsaSvmAttributesSet, Hsa, hsa_amd_svm_attributes_set, r8, crate::hooks::svm::attributes_set,
         "a range that gets GPU access and no grain becomes coarse-grained in the same call";
-    HsaMemoryPoolAllocate, Hsa, hsa_amd_memory_pool_allocate, "r8", crate::hooks::pool::allocate,
+    HsaMemoryPoolAllocate, Hsa, hsa_amd_memory_pool_allocate, r8, crate::hooks::pool::allocate,
         "fine-grained GPU pools become the coarse-grained one; the PCIe bit is cleared";
-    HsaShutDown, Hsa, hsa_shut_down, "rdi", crate::hooks::pool::shut_down,
+    HsaMemoryLockToPool, Hsa, hsa_amd_memory_lock_to_pool, stack, crate::hooks::pool::lock,
+        "at `full`, registered host memory is locked to the coarse-grained pool";
+    HsaVmemHandleCreate, Hsa, hsa_amd_vmem_handle_create, r9, crate::hooks::pool::vmem_create,
+        "fine-grained GPU pools become the coarse-grained one";
+    HsaShutDown, Hsa, hsa_shut_down, rdi, crate::hooks::pool::shut_down,
         "forgets agents and pools";
 }

@@ -5,22 +5,18 @@
 mod common;
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 use common::{Ran, Run, compile};
 
 /// A program linked with the stand-in.
-fn program() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let soname = "-Wl,-soname,libamdhip64.so.6";
-        let stub =
-            compile("tests/programs/stub_hip.c", "libamdhip64.so.6", &["-shared", "-fPIC", soname]);
-        let dir = stub.parent().expect("a directory").display().to_string();
-        let arguments = [stub.display().to_string(), format!("-Wl,-rpath,{dir}")];
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        compile("tests/programs/calls_hip.c", "calls_hip", &arguments)
-    })
+fn program() -> PathBuf {
+    let soname = "-Wl,-soname,libamdhip64.so.6";
+    let stub =
+        compile("tests/programs/stub_hip.c", "libamdhip64.so.6", &["-shared", "-fPIC", soname]);
+    let dir = stub.parent().expect("a directory").display().to_string();
+    let arguments = [stub.display().to_string(), format!("-Wl,-rpath,{dir}")];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    compile("tests/programs/calls_hip.c", "calls_hip", &arguments)
 }
 
 fn run(gpu: &str, environment: &[(&str, &str)], calls: &[&str]) -> Ran {
@@ -28,7 +24,7 @@ fn run(gpu: &str, environment: &[(&str, &str)], calls: &[&str]) -> Ran {
     for (name, value) in environment {
         run = run.env(name, value);
     }
-    calls.iter().fold(run, |run, call| run.arg(call)).go().well()
+    calls.iter().fold(run, Run::arg).go().well()
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(crate) unsafe extern "C" fn malloc_managed(
         ask(Hook::HipMallocManaged, request, caller, (flags, size), || hip?.current_target());
     let mut refused = false;
     // With an error pending, a failure of the advice could not be taken back unseen.
-    if asked.decision.action == Action::AdviseCoarse
+    if asked.action() == Action::AdviseCoarse
         && let Some(hip) = hip.filter(|hip| !hip.error_pending())
     {
         // SAFETY: the allocation succeeded, and the program does not have it yet.

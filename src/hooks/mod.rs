@@ -3,15 +3,18 @@
 //! Every handler is called by its naked export with the caller's return address as an extra
 //! last argument. No panic leaves one: a request that cannot be judged is forwarded.
 
+pub(crate) mod device;
 pub(crate) mod managed;
 pub(crate) mod pinned;
 pub(crate) mod pool;
 pub(crate) mod svm;
 
+use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use policy::{Action, Caller, Decision, GfxTarget, Reason, Request, decide};
 
+use crate::hip::{self, Hip};
 use crate::hook::Hook;
 use crate::{caller, config, report};
 
@@ -34,15 +37,16 @@ fn ask(
     (detail, bytes): (u32, usize),
     gpu: impl FnOnce() -> Option<GfxTarget>,
 ) -> Asked {
+    let config = config::get();
     let judge = || {
-        let level = config::get().level;
-        let possible = decide(request, Some(RDNA2), Caller::Program, level);
+        let large_enough = |decision: Decision| decision.unless_below(bytes, config.min_bytes);
+        let possible = large_enough(decide(request, Some(RDNA2), Caller::Program, config.level));
         // Who asks and for which GPU can only make the answer stricter, and takes time.
         if !possible.action.rewrites() && !observed() {
             return (None, possible);
         }
         let gpu = gpu();
-        (gpu, decide(request, gpu, caller::at(return_address), level))
+        (gpu, large_enough(decide(request, gpu, caller::at(return_address), config.level)))
     };
     let doubt = Decision { action: Action::Forward, reason: Reason::UnknownGpu };
     let (gpu, decision) = catch_unwind(AssertUnwindSafe(judge)).unwrap_or((None, doubt));
@@ -58,6 +62,11 @@ fn observed() -> bool {
 const RDNA2: GfxTarget = GfxTarget { major: 10, minor: 3, stepping: 0 };
 
 impl Asked {
+    /// What to do: the decision, unless this is a dry run.
+    fn action(&self) -> Action {
+        if config::get().dry_run { Action::Forward } else { self.decision.action }
+    }
+
     /// Reports and logs the call, once it has been made.
     fn done(&self, fell_back: bool) {
         let Decision { action, reason } = self.decision;
@@ -90,4 +99,19 @@ fn attempt<S: PartialEq + Copy>(
 ) -> (S, bool) {
     let status = rewritten();
     if status == success { (status, false) } else { (original(), true) }
+}
+
+/// The same for HIP, which keeps the last error of a thread: that of a rewritten call that the
+/// program never made is taken back.
+fn attempt_hip(
+    hip: Option<&Hip>,
+    rewritten: impl FnOnce() -> c_int,
+    original: impl FnOnce() -> c_int,
+) -> (c_int, bool) {
+    let pending = hip.is_some_and(Hip::error_pending);
+    let (status, fell_back) = attempt(hip::SUCCESS, rewritten, original);
+    if fell_back && status == hip::SUCCESS && !pending {
+        hip.inspect(|hip| hip.clear_error());
+    }
+    (status, fell_back)
 }

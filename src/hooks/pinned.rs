@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_uint, c_void};
 
 use policy::{Action, HipVersion, Request, host_malloc as flag};
 
-use super::{Asked, ask, attempt};
+use super::{Asked, ask, attempt_hip};
 use crate::hip::{
     self, Alloc, AllocFlags, Free, GetAttributes, GetFlags, PointerAttributes, SUCCESS,
     SYMBOL_NOT_FOUND,
@@ -34,7 +34,7 @@ pub(crate) unsafe extern "C" fn host_malloc(
         ask(Hook::HipHostMalloc, Request::HostMalloc { flags }, caller, (flags, size), || {
             current(caller)
         });
-    let Action::WithFlags(given) = asked.decision.action else {
+    let Action::WithFlags(given) = asked.action() else {
         let status = original();
         // A pointer that the program got with these flags is no longer the one remembered.
         forget(ptr, status);
@@ -97,8 +97,7 @@ fn through_host_malloc(
     let asked = ask(hook, request(version), caller, (passed, size), || current(caller));
     // SAFETY: the type is that of hipHostMalloc.
     let host_malloc = unsafe { function::<AllocFlags>(Hook::HipHostMalloc, caller) };
-    if let (Action::CallHostMalloc(given), Some(host_malloc)) = (asked.decision.action, host_malloc)
-    {
+    if let (Action::CallHostMalloc(given), Some(host_malloc)) = (asked.action(), host_malloc) {
         let flags = Rewritten { passed, given };
         return allocate(&asked, ptr, size, flags, host_malloc, original, caller);
     }
@@ -128,15 +127,11 @@ fn allocate(
     caller: usize,
 ) -> c_int {
     let hip = hip::near(caller);
-    let pending = hip.is_some_and(hip::Hip::error_pending);
     // SAFETY: the program's own pointer and size.
-    let (status, fell_back) =
-        attempt(SUCCESS, || unsafe { host_malloc(ptr, size, flags.given) }, original);
+    let rewritten = || unsafe { host_malloc(ptr, size, flags.given) };
+    let (status, fell_back) = attempt_hip(hip, rewritten, original);
     if fell_back {
         forget(ptr, status);
-        if status == SUCCESS && !pending {
-            hip.inspect(|hip| hip.clear_error());
-        }
     } else {
         // SAFETY: the call succeeded, so it wrote the result through `ptr`.
         let start = unsafe { *ptr } as usize;

@@ -31,12 +31,25 @@ pub(crate) unsafe extern "C" fn attributes_set(
     caller: usize,
 ) -> Status {
     // SAFETY: the type is that of hsa_amd_svm_attributes_set.
-    let Some(real) = (unsafe { function::<SvmAttributesSet>(Hook::HsaSvmAttributesSet, caller) })
-    else {
-        return ERROR;
-    };
+    let real = unsafe { function::<SvmAttributesSet>(Hook::HsaSvmAttributesSet, caller) };
     // SAFETY: the program's own arguments to the function that it called.
-    let original = || unsafe { real(ptr, size, list, count) };
+    real.map_or(ERROR, |real| unsafe { attributes_set_with(real, ptr, size, list, count, caller) })
+}
+
+/// The same, once the real function is known.
+///
+/// # Safety
+/// As for the function itself.
+pub(crate) unsafe fn attributes_set_with(
+    real: SvmAttributesSet,
+    ptr: *mut c_void,
+    size: usize,
+    list: *mut SvmAttribute,
+    count: usize,
+    caller: usize,
+) -> Status {
+    // SAFETY: the program's own arguments to the function that it called.
+    let original = || seen::forwarding(|| unsafe { real(ptr, size, list, count) });
     if !mode::active() || list.is_null() || size == 0 || !(1..=LONGEST).contains(&count) {
         return original();
     }
@@ -66,11 +79,12 @@ pub(crate) unsafe extern "C" fn attributes_set(
             .or_else(|| deciding(hsa.read_agents(), attributes))?
             .target
     });
-    if asked.decision.action == Action::AppendCoarse {
+    if asked.action() == Action::AppendCoarse {
         let mut longer = attributes.to_vec();
         longer.push(SvmAttribute { attribute: GLOBAL_FLAG, value: COARSE_GRAINED });
         // SAFETY: the program's own range, and a list of our own of the length that is given.
-        let rewritten = || unsafe { real(ptr, size, longer.as_mut_ptr(), longer.len()) };
+        let rewritten =
+            || seen::forwarding(|| unsafe { real(ptr, size, longer.as_mut_ptr(), longer.len()) });
         let (status, fell_back) = attempt(SUCCESS, rewritten, original);
         asked.done(fell_back);
         return status;

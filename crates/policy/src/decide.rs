@@ -123,18 +123,19 @@ fn malloc_managed(below: Below) -> Decision {
     }
 }
 
+/// An explicit request is overridden, at level `full`, where HIP takes a pool for it: there
+/// what this release refuses (5.2.3 has no such pool) stays refused.
 fn ext_malloc_flags(flags: u32, level: Level) -> Decision {
     use ext_malloc as f;
-    match flags {
-        f::DEFAULT => forward(Reason::AlreadyNonCoherent),
-        f::SIGNAL => forward(Reason::NeverTouched),
-        f::FINEGRAINED | f::UNCACHED if level >= Level::Full => {
-            rewrite(Action::WithFlags(f::DEFAULT), Reason::ExplicitOverridden)
+    forward(match flags {
+        f::DEFAULT => Reason::AlreadyNonCoherent,
+        f::SIGNAL => Reason::NeverTouched,
+        f::FINEGRAINED | f::UNCACHED | f::CONTIGUOUS if level < Level::Full => {
+            Reason::ExplicitCoherent
         }
-        // Contiguous memory can be had coarse-grained only from the pool below.
-        f::FINEGRAINED | f::UNCACHED | f::CONTIGUOUS => forward(Reason::ExplicitCoherent),
-        _ => forward(Reason::UnknownFlags),
-    }
+        f::FINEGRAINED | f::UNCACHED | f::CONTIGUOUS => Reason::DecidedBelow,
+        _ => Reason::UnknownFlags,
+    })
 }
 
 fn pool_allocate(

@@ -49,6 +49,18 @@ pub struct Decision {
     pub reason: Reason,
 }
 
+impl Decision {
+    /// The same, but requests of fewer than `least` bytes are left alone.
+    #[must_use]
+    pub const fn unless_below(self, bytes: usize, least: usize) -> Self {
+        if self.action.rewrites() && bytes < least {
+            Self { action: Action::Forward, reason: Reason::BelowMinimum }
+        } else {
+            self
+        }
+    }
+}
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:literal: $text:literal,)*) => {
         /// Why a request is rewritten or left alone. Log, report and documentation print
@@ -91,5 +103,6 @@ reasons! {
     DeniedCaller = "denied-caller": "the caller is on the deny list",
     UnknownFlags = "unknown-flags": "flags that this version does not know, or an illegal combination",
     OldHostAlloc = "old-host-alloc": "hipHostAlloc before ROCm 6.3 does not give coherent host memory",
+    BelowMinimum = "below-minimum": "smaller than RDNAFIX_MIN_BYTES",
     NoCoarsePool = "no-coarse-pool": "the agent has no coarse-grained pool",
 }

@@ -210,10 +210,20 @@ fn an_explicit_svm_grain_stands_at_every_level() {
 }
 
 #[test]
+fn small_requests_are_left_alone_if_the_user_says_so() {
+    everywhere(|request, gpu, caller, level| {
+        let decision = decide(request, gpu, caller, level);
+        assert_eq!(decision.unless_below(4096, 4096), decision);
+        assert_eq!(decision.unless_below(4095, 4096).action, Action::Forward);
+    });
+}
+
+#[test]
 fn every_reason_occurs_and_has_its_own_code() {
     let mut seen = std::collections::BTreeSet::new();
     everywhere(|request, gpu, caller, level| {
-        seen.insert(decide(request, gpu, caller, level).reason.code());
+        let decision = decide(request, gpu, caller, level);
+        seen.extend([decision, decision.unless_below(1, 2)].map(|decision| decision.reason.code()));
     });
     let all: std::collections::BTreeSet<_> =
         Reason::ALL.iter().map(|reason| reason.code()).collect();
@@ -264,8 +274,6 @@ fn the_levels_add_what_the_design_says() {
             Level::Full,
             Action::WithFlags(h::NON_COHERENT),
         ),
-        (Request::ExtMalloc { flags: ext_malloc::FINEGRAINED }, Level::Full, Action::WithFlags(0)),
-        (Request::ExtMalloc { flags: ext_malloc::UNCACHED }, Level::Full, Action::WithFlags(0)),
         (
             gpu_pool(p::EXTENDED, a::CONTIGUOUS),
             Level::Full,

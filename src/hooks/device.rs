@@ -1,0 +1,32 @@
+//! hipExtMallocWithFlags: device memory for which something was asked explicitly. It is
+//! forwarded; what matters is that the HSA hook below knows that the request was explicit.
+
+use std::ffi::{c_int, c_uint, c_void};
+
+use policy::Request;
+
+use super::ask;
+use crate::hip::{self, AllocFlags, SYMBOL_NOT_FOUND};
+use crate::hook::Hook;
+use crate::resolve::function;
+use crate::{mode, seen};
+
+/// `hipError_t hipExtMallocWithFlags(void** ptr, size_t size, unsigned int flags)`
+pub(crate) unsafe extern "C" fn ext_malloc(
+    ptr: *mut *mut c_void,
+    size: usize,
+    flags: c_uint,
+    caller: usize,
+) -> c_int {
+    // SAFETY: the type is that of hipExtMallocWithFlags.
+    let real = unsafe { function::<AllocFlags>(Hook::HipExtMallocWithFlags, caller) };
+    let Some(real) = real else { return SYMBOL_NOT_FOUND };
+    // SAFETY: the program's own arguments to the function that it called.
+    let status = seen::explicit(|| unsafe { real(ptr, size, flags) });
+    if mode::active() && !ptr.is_null() && size != 0 {
+        let request = Request::ExtMalloc { flags };
+        let gpu = || hip::near(caller)?.current_target();
+        ask(Hook::HipExtMallocWithFlags, request, caller, (flags, size), gpu).done(false);
+    }
+    status
+}
