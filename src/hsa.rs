@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use kfd_abi::topology::PciAddress;
 use policy::{GfxTarget, Owner, pool_flags};
 
-use crate::gpus;
 use crate::hook::Library;
 use crate::resolve::{PerCaller, neighbour};
+use crate::{gpus, seen};
 
 /// hsa_status_t
 pub(crate) type Status = u32;
@@ -195,7 +195,7 @@ impl Hsa {
         }
         let mut page = std::ptr::null_mut();
         // SAFETY: the real function, with a valid place for its result.
-        if unsafe { allocate(pool, PAGE, flags, &raw mut page) } != SUCCESS {
+        if seen::forwarding(|| unsafe { allocate(pool, PAGE, flags, &raw mut page) }) != SUCCESS {
             return false;
         }
         // SAFETY: `page` was allocated just now and nobody else has it.

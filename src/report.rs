@@ -206,7 +206,13 @@ fn render(rows: &[Counted], not_counted: u64) -> String {
         out.push_str(if index == 0 { "" } else { "," });
         render_row(&mut out, row);
     }
-    let _ = writeln!(out, "],\"not_counted\":{not_counted}}}");
+    let seen: u64 = rows.iter().map(|row| row.calls).sum();
+    let table = THROUGH_TABLE.load(Ordering::Relaxed);
+    let _ = writeln!(
+        out,
+        "],\"layers\":{{\"symbols\":{},\"table\":{table}}},\"not_counted\":{not_counted}}}",
+        (seen + not_counted).saturating_sub(table),
+    );
     out
 }
 
@@ -224,7 +230,11 @@ fn render_row(out: &mut String, row: &Counted) {
          \"calls\":{},\"bytes\":{},\"fell_back\":{}}}",
         hook.name(),
         quoted(&request_text(hook, row.key as u32)),
-        if bits(55, 1) == 1 { "rewritten" } else { "forwarded" },
+        match (bits(55, 1), config::get().dry_run) {
+            (0, _) => "forwarded",
+            (_, false) => "rewritten",
+            (_, true) => "would rewrite",
+        },
         reason.code(),
         quoted(reason.text()),
         row.calls,

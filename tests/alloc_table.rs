@@ -163,9 +163,7 @@ fn explicit_requests_become_non_coherent_at_level_full() {
     ] {
         row(call, &full, COHERENT, NON_COHERENT);
     }
-    for call in ["hsa pool CPU kernarg"] {
-        unchanged(call, &full, COHERENT);
-    }
+    unchanged("hsa pool CPU kernarg", &full, COHERENT);
     unchanged("hipMallocManaged+UnsetCoarseGrain+SetAccessedBy", &full, "SVM coherent");
 }
 
