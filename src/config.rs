@@ -43,6 +43,7 @@ pub(crate) struct Log {
 static CONFIG: OnceLock<Config> = OnceLock::new();
 
 /// The settings. Thread-safe; the first call, from the constructor, reads the environment.
+#[inline]
 pub(crate) fn get() -> &'static Config {
     CONFIG.get_or_init(|| parse(variable))
 }

@@ -33,6 +33,8 @@ const DEVICE_GPU: u32 = 1;
 /// hsa_amd_memory_pool_info_t (hsa_ext_amd.h)
 const POOL_SEGMENT: c_int = 0;
 const POOL_GLOBAL_FLAGS: c_int = 1;
+/// HSA_AMD_SYSTEM_INFO_SVM_SUPPORTED (hsa.h)
+const SYSTEM_SVM_SUPPORTED: c_int = 0x201;
 /// HSA_AMD_SEGMENT_GLOBAL
 const SEGMENT_GLOBAL: u32 = 0;
 
@@ -58,6 +60,7 @@ pub(crate) struct SvmAttribute {
 }
 
 type PoolFree = unsafe extern "C" fn(*mut c_void) -> Status;
+type SystemInfo = unsafe extern "C" fn(c_int, *mut c_void) -> Status;
 type GetInfo = unsafe extern "C" fn(u64, c_int, *mut c_void) -> Status;
 type Visit = unsafe extern "C" fn(u64, *mut c_void) -> Status;
 type IterateAgents = unsafe extern "C" fn(Visit, *mut c_void) -> Status;
@@ -70,6 +73,7 @@ pub(crate) struct Hsa {
     iterate_pools: IteratePools,
     pool_info: GetInfo,
     pool_free: PoolFree,
+    system_info: SystemInfo,
     agents: AtomicPtr<Agents>,
     /// Allocation flags that this release was seen to accept.
     accepted: AtomicU32,
@@ -128,6 +132,9 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hsa> {
                     pool_free: std::mem::transmute::<*const (), PoolFree>(function(
                         c"hsa_amd_memory_pool_free",
                     )?),
+                    system_info: std::mem::transmute::<*const (), SystemInfo>(function(
+                        c"hsa_system_get_info",
+                    )?),
                     agents: AtomicPtr::new(std::ptr::null_mut()),
                     accepted: AtomicU32::new(0),
                 }
@@ -183,6 +190,16 @@ impl Hsa {
             let name = CStr::from_bytes_until_nul(&name).ok()?.to_str().ok()?;
             (status == SUCCESS).then(|| GfxTarget::from_name(name))?
         })
+    }
+
+    /// Whether this runtime has SVM on this machine; where it has not, every call fails, and
+    /// prints that it did.
+    pub(crate) fn has_svm(&self) -> bool {
+        let mut supported = false;
+        // SAFETY: this piece of information is one bool.
+        let status =
+            unsafe { (self.system_info)(SYSTEM_SVM_SUPPORTED, (&raw mut supported).cast()) };
+        status == SUCCESS && supported
     }
 
     /// Whether this release takes allocation flags other than 0 for a pool, which decides

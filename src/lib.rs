@@ -1,8 +1,8 @@
 //! librdnafix.so: on RDNA1/2 GPUs, ROCm memory that nobody asked to be coherent is allocated
 //! non-coherent.
 //!
-//! A call arrives in [`hook`], which jumps on to the real function or into [`hooks`]; there the
-//! request is put to the `policy` crate and the real function, found by [`resolve`], is called
+//! A call arrives in `hook`, which jumps on to the real function or into `hooks`; there the
+//! request is put to the `policy` crate and the real function, found by `resolve`, is called
 //! with what came out. The library is inherited by every process under the user's command, so
 //! it does nothing but read its environment until a hooked function is called.
 

@@ -2,27 +2,34 @@
 //! until then the library has done nothing but read its environment.
 
 use std::sync::Once;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use policy::Level;
 
 use crate::{config, fork, gpus, log, report};
 
+const UNSETTLED: u8 = 0;
 const FORWARD_ONLY: u8 = 1;
 const ACTIVE: u8 = 2;
 
-static MODE: AtomicU8 = AtomicU8::new(0);
+static MODE: AtomicU8 = AtomicU8::new(UNSETTLED);
 static SETTLE: Once = Once::new();
+static OBSERVED: AtomicBool = AtomicBool::new(false);
 
 /// Whether calls are to be looked at; if not, every one is forwarded. Thread-safe.
+#[inline]
 pub(crate) fn active() -> bool {
-    match MODE.load(Ordering::Acquire) {
-        0 => {
-            SETTLE.call_once(settle);
-            MODE.load(Ordering::Acquire) == ACTIVE
-        }
-        mode => mode == ACTIVE,
+    let mut mode = MODE.load(Ordering::Acquire);
+    if mode == UNSETTLED {
+        SETTLE.call_once(settle);
+        mode = MODE.load(Ordering::Acquire);
     }
+    mode == ACTIVE
+}
+
+/// Whether somebody reads what is decided: a report is wanted, or a log of every call.
+pub(crate) fn observed() -> bool {
+    OBSERVED.load(Ordering::Relaxed)
 }
 
 #[cold]
@@ -40,6 +47,8 @@ fn settle() {
         fork::watch();
         report::start();
         announce(config.level);
+        OBSERVED
+            .store(report::wanted() || tracing::enabled!(tracing::Level::DEBUG), Ordering::Relaxed);
         ACTIVE
     } else {
         tracing::debug!("level {}: every call is forwarded", config.level.name());

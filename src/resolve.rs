@@ -30,6 +30,7 @@ impl<T> PerCaller<T> {
 
     /// The value for the object that `caller` lies in; `find` makes it where there is none
     /// yet. Thread-safe; two threads that find at once keep two equal values.
+    #[inline]
     pub(crate) fn get(
         &self,
         caller: usize,
@@ -46,7 +47,15 @@ impl<T> PerCaller<T> {
             }
             node = current.older;
         }
-        let (callers, value) = find()?;
+        self.add(find())
+    }
+
+    #[cold]
+    fn add(&self, found: Option<(Scope, T)>) -> Option<(Scope, &'static T)>
+    where
+        T: 'static,
+    {
+        let (callers, value) = found?;
         let mut older = self.newest.load(Ordering::Acquire);
         let new = Box::leak(Box::new(Node { callers, value, older }));
         while let Err(newest) =
@@ -80,20 +89,20 @@ static REAL: [PerCaller<Function>; Hook::ALL.len()] = [const { PerCaller::new() 
 
 /// The real function of `hook` for a call from `caller`, and the addresses of callers that it
 /// is right for. `None` if there is none, which is then reported once per call in the log.
+#[inline]
 fn real(hook: Hook, caller: usize) -> Option<(Scope, *const ())> {
-    let found = REAL[hook as usize].get(caller, || {
-        let (scope, address) = find(hook.library(), hook.symbol(), caller, hook.exported())?;
-        tracing::trace!("{} is at {address:p}", hook.name());
-        Some((scope, Function(address)))
-    });
+    let (scope, function) = REAL[hook as usize].get(caller, || find_real(hook, caller))?;
+    Some((scope, function.0))
+}
+
+#[cold]
+fn find_real(hook: Hook, caller: usize) -> Option<(Scope, Function)> {
+    let found = find(hook.library(), hook.symbol(), caller, hook.exported());
     if found.is_none() {
-        tracing::error!(
-            "{}: no real function; is {} loaded?",
-            hook.name(),
-            hook.library().file_prefix()
-        );
+        let library = hook.library().file_prefix();
+        tracing::error!("{}: no real function; is {library} loaded?", hook.name());
     }
-    found.map(|(scope, function)| (scope, function.0))
+    found.map(|(scope, address)| (scope, Function(address)))
 }
 
 /// Another function of the library that the caller uses, which is not hooked.
@@ -110,6 +119,7 @@ pub(crate) fn neighbour(
 ///
 /// # Safety
 /// `F` must be the function pointer type of the hooked function.
+#[inline]
 pub(crate) unsafe fn function<F: Copy>(hook: Hook, caller: usize) -> Option<F> {
     const { assert!(size_of::<F>() == size_of::<*const ()>()) };
     let (scope, address) = real(hook, caller)?;

@@ -26,7 +26,9 @@ pub(crate) unsafe extern "C" fn ext_malloc(
     if mode::active() && !ptr.is_null() && size != 0 {
         let request = Request::ExtMalloc { flags };
         let gpu = || hip::near(caller)?.current_target();
-        ask(Hook::HipExtMallocWithFlags, request, caller, (flags, size), gpu).done(false);
+        if let Some(asked) = ask(Hook::HipExtMallocWithFlags, request, caller, (flags, size), gpu) {
+            asked.done(false);
+        }
     }
     status
 }

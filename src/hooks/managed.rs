@@ -35,6 +35,7 @@ pub(crate) unsafe extern "C" fn malloc_managed(
     let request = Request::MallocManaged { below };
     let asked =
         ask(Hook::HipMallocManaged, request, caller, (flags, size), || hip?.current_target());
+    let Some(asked) = asked else { return status };
     let mut refused = false;
     // With an error pending, a failure of the advice could not be taken back unseen.
     if asked.action() == Action::AdviseCoarse

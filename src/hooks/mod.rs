@@ -16,7 +16,7 @@ use policy::{Action, Caller, Decision, GfxTarget, Reason, Request, decide};
 
 use crate::hip::{self, Hip};
 use crate::hook::Hook;
-use crate::{caller, config, report};
+use crate::{caller, config, mode, report};
 
 /// One call that was looked at.
 struct Asked {
@@ -28,34 +28,31 @@ struct Asked {
     bytes: usize,
 }
 
-/// Asks the policy about a request from `return_address`. `gpu` is only asked for where a
-/// rewrite is possible at all, or the call is to be reported.
+/// Asks the policy about a request from `return_address`. `None` if there is neither anything
+/// to change nor anybody who wants to know: the call is forwarded as it came. `gpu` is only
+/// asked for where a rewrite is possible at all, or the call is observed.
+#[inline]
 fn ask(
     hook: Hook,
     request: Request,
     return_address: usize,
     (detail, bytes): (u32, usize),
     gpu: impl FnOnce() -> Option<GfxTarget>,
-) -> Asked {
-    let config = config::get();
+) -> Option<Asked> {
+    // Who asks and for which GPU can only make the answer stricter, and takes time.
+    let possible = decide(request, Some(RDNA2), Caller::Program, config::get().level);
+    if !possible.action.rewrites() && !mode::observed() {
+        return None;
+    }
     let judge = || {
-        let large_enough = |decision: Decision| decision.unless_below(bytes, config.min_bytes);
-        let possible = large_enough(decide(request, Some(RDNA2), Caller::Program, config.level));
-        // Who asks and for which GPU can only make the answer stricter, and takes time.
-        if !possible.action.rewrites() && !observed() {
-            return (None, possible);
-        }
+        let config = config::get();
         let gpu = gpu();
-        (gpu, large_enough(decide(request, gpu, caller::at(return_address), config.level)))
+        let decision = decide(request, gpu, caller::at(return_address), config.level);
+        (gpu, decision.unless_below(bytes, config.min_bytes))
     };
     let doubt = Decision { action: Action::Forward, reason: Reason::UnknownGpu };
     let (gpu, decision) = catch_unwind(AssertUnwindSafe(judge)).unwrap_or((None, doubt));
-    Asked { hook, gpu, decision, detail, bytes }
-}
-
-/// Whether somebody reads what was decided.
-fn observed() -> bool {
-    report::wanted() || tracing::enabled!(tracing::Level::DEBUG)
+    Some(Asked { hook, gpu, decision, detail, bytes })
 }
 
 /// Any RDNA1/2 target: whether a request could be rewritten does not depend on which.

@@ -30,18 +30,15 @@ pub(crate) unsafe extern "C" fn host_malloc(
     if !worth_asking(ptr, size) {
         return original();
     }
-    let asked =
-        ask(Hook::HipHostMalloc, Request::HostMalloc { flags }, caller, (flags, size), || {
-            current(caller)
-        });
-    let Action::WithFlags(given) = asked.action() else {
-        let status = original();
-        // A pointer that the program got with these flags is no longer the one remembered.
-        forget(ptr, status);
-        asked.done(false);
-        return status;
-    };
-    allocate(&asked, ptr, size, Rewritten { passed: flags, given }, real, original, caller)
+    let request = Request::HostMalloc { flags };
+    let asked = ask(Hook::HipHostMalloc, request, caller, (flags, size), || current(caller));
+    match asked.as_ref().map(|asked| (asked, asked.action())) {
+        Some((asked, Action::WithFlags(given))) => {
+            let flags = Rewritten { passed: flags, given };
+            allocate(asked, ptr, size, flags, real, original, caller)
+        }
+        _ => as_it_came(asked.as_ref(), ptr, original),
+    }
 }
 
 /// `hipError_t hipHostAlloc(void** ptr, size_t size, unsigned int flags)`
@@ -97,13 +94,22 @@ fn through_host_malloc(
     let asked = ask(hook, request(version), caller, (passed, size), || current(caller));
     // SAFETY: the type is that of hipHostMalloc.
     let host_malloc = unsafe { function::<AllocFlags>(Hook::HipHostMalloc, caller) };
-    if let (Action::CallHostMalloc(given), Some(host_malloc)) = (asked.action(), host_malloc) {
+    if let (Some(asked), Some(host_malloc)) = (&asked, host_malloc)
+        && let Action::CallHostMalloc(given) = asked.action()
+    {
         let flags = Rewritten { passed, given };
-        return allocate(&asked, ptr, size, flags, host_malloc, original, caller);
+        return allocate(asked, ptr, size, flags, host_malloc, original, caller);
     }
+    as_it_came(asked.as_ref(), ptr, original)
+}
+
+/// The call unchanged. A pointer that it gives is no longer the one that is remembered.
+fn as_it_came(asked: Option<&Asked>, ptr: *mut *mut c_void, original: impl Fn() -> c_int) -> c_int {
     let status = original();
     forget(ptr, status);
-    asked.done(false);
+    if let Some(asked) = asked {
+        asked.done(false);
+    }
     status
 }
 

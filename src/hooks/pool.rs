@@ -10,7 +10,7 @@ use policy::{Action, Decision, Owner, Reason, Request};
 use super::{Asked, ask, attempt};
 use crate::hook::Hook;
 use crate::hsa::{
-    self, Agents, ERROR, Hsa, LockToPool, Pool, PoolAllocate, SUCCESS, ShutDown, Status, VmemCreate,
+    self, ERROR, Hsa, LockToPool, Pool, PoolAllocate, SUCCESS, ShutDown, Status, VmemCreate,
 };
 use crate::resolve::function;
 use crate::{mode, seen};
@@ -164,7 +164,8 @@ struct Judged {
 }
 
 impl Judged {
-    /// `None` if the pool is not known: then the call is forwarded as it came.
+    /// `None` if the pool is not known or there is nothing to change: then the call is
+    /// forwarded as it came.
     fn of(hook: Hook, handle: u64, size: usize, flags: u32, caller: usize) -> Option<Self> {
         let hsa = hsa::near(caller)?;
         let mut agents = hsa.agents();
@@ -176,7 +177,7 @@ impl Judged {
         let coarse = agents.coarse_sibling(&pool);
         let request = request(hook, &pool, flags, coarse.is_some());
         let detail = detail(&pool, flags);
-        let asked = ask(hook, request, caller, (detail, size), || Agents::gpu_of(agents, &pool));
+        let asked = ask(hook, request, caller, (detail, size), || agents.gpu_of(&pool))?;
         Some(Self { hsa, coarse, asked })
     }
 

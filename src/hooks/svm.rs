@@ -74,12 +74,12 @@ pub(crate) unsafe fn attributes_set_with(
     };
     let detail = u32::from(what.grain) << 1 | u32::from(what.new_access || what.access_in_place);
     let asked = ask(Hook::HsaSvmAttributesSet, request, caller, (detail, size), || {
-        let hsa = hsa::near(caller)?;
+        let hsa = hsa::near(caller).filter(|hsa| hsa.has_svm())?;
         deciding(hsa.agents(), attributes)
             .or_else(|| deciding(hsa.read_agents(), attributes))?
             .target
     });
-    if asked.action() == Action::AppendCoarse {
+    if let Some(asked) = asked.as_ref().filter(|asked| asked.action() == Action::AppendCoarse) {
         let mut longer = attributes.to_vec();
         longer.push(SvmAttribute { attribute: GLOBAL_FLAG, value: COARSE_GRAINED });
         // SAFETY: the program's own range, and a list of our own of the length that is given.
@@ -93,7 +93,9 @@ pub(crate) unsafe fn attributes_set_with(
     if status == SUCCESS && what.grain && !seen::is_advising() {
         CHOSEN.with(|chosen| chosen.set(start, size, ()));
     }
-    asked.done(false);
+    if let Some(asked) = asked {
+        asked.done(false);
+    }
     status
 }
 

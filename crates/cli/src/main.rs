@@ -1,2 +1,60 @@
-//! placeholder
-fn main() {}
+//! The `rdnafix` command: runs programs with `librdnafix.so`, on the simulated GPU of
+//! `libkfdsim.so`, or with and without the first to compare what they ask of the kernel.
+
+mod args;
+mod compare;
+mod exit;
+mod locate;
+mod preload;
+mod program;
+mod report;
+mod run;
+mod sim;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing::level_filters::LevelFilter;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(answer) => {
+            // Nothing is left to do where even this message cannot be written.
+            let _ = answer.print();
+            return if answer.use_stderr() {
+                ExitCode::from(exit::OWN_ERROR)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    log_to_stderr(args.verbose);
+    let result = match args.command {
+        Command::Run(args) => run::run(&args),
+        Command::Sim(args) => sim::sim(&args),
+        Command::Compare(args) => compare::compare(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("rdnafix: {error:#}");
+        ExitCode::from(exit::code_of(&error))
+    })
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(args::colour(&std::io::stderr()))
+        .with_target(false)
+        .without_time()
+        .with_max_level(level)
+        .init();
+}

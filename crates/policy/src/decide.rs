@@ -1,4 +1,4 @@
-//! The decision itself. One function per family of calls; [`decide`] holds the rules that
+//! The decision itself. One function per family of calls; [`decide()`] holds the rules that
 //! apply to all of them. Any doubt ends in [`Action::Forward`].
 
 use crate::request::{Gpu, ext_malloc, host_malloc, pool_alloc, pool_flags};
@@ -13,6 +13,7 @@ const fn rewrite(action: Action, reason: Reason) -> Decision {
 }
 
 /// Decides about one request for memory that `gpu` will use.
+#[inline]
 pub fn decide(request: Request, gpu: Gpu, caller: Caller, level: Level) -> Decision {
     if level == Level::Off {
         return forward(Reason::LevelOff);
@@ -31,6 +32,7 @@ pub fn decide(request: Request, gpu: Gpu, caller: Caller, level: Level) -> Decis
 }
 
 /// What the request deserves on an RDNA1/2 GPU.
+#[inline]
 fn judge(request: Request, caller: Caller, level: Level) -> Decision {
     match request {
         Request::HostMalloc { flags } => {
@@ -67,6 +69,7 @@ impl HostFlags {
 /// hipHostMalloc takes the fine-grained pool for flags 0 and for any of Coherent, Mapped,
 /// NumaUser, Uncached; NonCoherent wins over Mapped and NumaUser and is refused beside
 /// Coherent and Uncached (clr 6.4.3 hip_memory.cpp:377-424).
+#[inline]
 fn host_malloc_flags(flags: u32, level: Level) -> HostFlags {
     use host_malloc as f;
     const EXPLICIT: u32 = f::COHERENT | f::UNCACHED | f::NUMA_USER;

@@ -1,7 +1,7 @@
 //! The decision of rdnafix: which ROCm memory requests become non-coherent, and why.
 //!
 //! On an RDNA1 or RDNA2 GPU (gfx101x, gfx103x), memory that a program did not explicitly ask
-//! to be coherent is allocated non-coherent (coarse-grained). [`decide`] answers for one
+//! to be coherent is allocated non-coherent (coarse-grained). [`decide()`] answers for one
 //! request, as data: an [`Action`] and the [`Reason`] for it. Pure: no I/O, no state, no
 //! unsafe, no allocation. Whoever calls it says who asks, for which GPU and for what.
 

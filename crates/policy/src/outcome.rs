@@ -1,6 +1,6 @@
 //! What comes out of a decision, as data: what to do, and why.
 
-/// What the caller of [`crate::decide`] has to do.
+/// What the caller of [`decide()`](crate::decide()) has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Forward the call as it came.

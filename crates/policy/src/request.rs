@@ -117,7 +117,7 @@ pub enum Below {
     NothingSeen,
 }
 
-/// One request for memory. The GPU it is for is a separate argument of [`crate::decide`]:
+/// One request for memory. The GPU it is for is a separate argument of [`decide()`](crate::decide()):
 /// the current device for pinned host memory, the owner for a GPU pool, an RDNA1/2 agent
 /// among those listed (else any) for SVM, and for a CPU pool an RDNA1/2 GPU only where every
 /// GPU of the machine is one.

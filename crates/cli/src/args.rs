@@ -1,0 +1,277 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{ArgAction, Parser, Subcommand};
+use policy::{GfxTarget, Level};
+
+const EXIT_CODES: &str = "\
+Exit code: the program's own, 128 + N where signal N ended it; 125 where rdnafix itself \
+fails, 126 where PROGRAM does not start, 127 where it is not found.";
+
+const ENVIRONMENT: &str = "\
+Environment: RDNAFIX_LIB and KFDSIM_LIB name librdnafix.so and libkfdsim.so where they are \
+not installed with this command; NO_COLOR switches colour off.";
+
+/// Makes ROCm memory non-coherent on RDNA1 and RDNA2 GPUs where nobody asked for coherence.
+///
+/// On gfx101x and gfx103x, coherent memory is mapped uncached (MTYPE_UC). `rdnafix run` runs
+/// a program so that memory which it did not ask to be coherent is not.
+#[derive(Debug, Parser)]
+#[command(name = "rdnafix", version, after_help = ENVIRONMENT)]
+pub(crate) struct Args {
+    /// Say on stderr what is done; twice for more.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(RunArgs),
+    Sim(SimArgs),
+    Compare(CompareArgs),
+}
+
+/// Run a program with librdnafix.so.
+///
+/// rdnafix becomes the program: it stays in the foreground, gets the signals, and its exit
+/// code is its own.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct RunArgs {
+    /// What is rewritten [default: RDNAFIX_POLICY, else standard].
+    #[arg(long, value_name = "LEVEL", value_parser = level_names())]
+    pub(crate) policy: Option<String>,
+    /// Append a JSON line about what was rewritten and why, for each process that used a GPU.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Log each decision to stderr or FILE: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL[:FILE]", value_parser = parse_log)]
+    pub(crate) log: Option<LogTarget>,
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// Run a program on a simulated GPU, without rdnafix.
+///
+/// The installed ROCm libraries run unmodified; libkfdsim.so answers in place of the kernel.
+/// It shows what is asked of the kernel, not what hardware does: kernels of the program
+/// itself are not executed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct SimArgs {
+    #[command(flatten)]
+    pub(crate) board: Board,
+    /// Append one JSON line per ioctl to FILE.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// The KFD version that the simulated kernel reports, for example 1.17.
+    #[arg(long, value_name = "MAJOR.MINOR", value_parser = parse_kfd_version)]
+    pub(crate) kfd_version: Option<String>,
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// Run a program stock and with librdnafix.so, and show what each asked of the kernel.
+///
+/// On a machine with an RDNA1/2 GPU the program runs on it, and the table comes from the
+/// reports of librdnafix.so (the stock run has the level off). Otherwise, or with --simulate
+/// or any option of the simulated GPU, it runs on a simulated one, and the table comes from
+/// the kernel ioctls. The first line says which.
+///
+/// The ioctls between the marks "> NAME" and "< NAME = CODE" that a program passes to
+/// kfdsim_mark() are those of the call NAME. Without marks they are listed by the HIP or HSA
+/// function that the program had called. What the ROCm runtime allocates for itself comes
+/// last, by kind of memory, as "(runtime)".
+///
+/// PROGRAM runs twice and reads nothing from stdin. Its output is not shown, unless a run
+/// fails or the two runs print different things, addresses aside.
+#[derive(Debug, clap::Args)]
+#[command(after_help = COMPARE_HELP)]
+pub(crate) struct CompareArgs {
+    #[command(flatten)]
+    pub(crate) board: Board,
+    /// Use a simulated GPU even where there is a real one.
+    #[arg(long)]
+    pub(crate) simulate: bool,
+    /// What the second run rewrites.
+    #[arg(long, value_name = "LEVEL", value_parser = level_names(), default_value = Level::Standard.name())]
+    pub(crate) policy: String,
+    /// Print one JSON document instead of the table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Pass the program's output through, to stderr.
+    #[arg(long)]
+    pub(crate) show_output: bool,
+    /// End a run that takes longer.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+const COMPARE_HELP: &str = "\
+Exit code: that of the program if both runs end the same way (124 where both are ended by \
+--timeout), 1 if they end differently; 125 where rdnafix itself fails, 126 where PROGRAM does \
+not start, 127 where it is not found.
+
+JSON: {gpu, policy, program, runs, output_differs, rows, summary, reports}. A row is {call, \
+kind, changed, stock, interposed}; kind is \"call\" or \"runtime\". On a simulated GPU stock \
+and interposed are {codes: {CODE: COUNT}, asked: [{domain, coherent, mtype: {GPU: MTYPE}, \
+flags, count, bytes}]}; on a real one, {calls: [...]} as in the report of librdnafix.so. \
+\"reports\" has that report for the interposed run, one element per process.";
+
+/// The simulated GPU.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Board {
+    /// Simulated GPUs, for example gfx1030,gfx1100 [default: KFDSIM_GPUS, else gfx1030].
+    #[arg(long, value_name = "GFX,...", value_delimiter = ',', value_parser = parse_gpu)]
+    pub(crate) gpu: Vec<String>,
+    /// All of the simulated VRAM is visible to the CPU (resizable BAR).
+    #[arg(long)]
+    pub(crate) large_bar: bool,
+    /// The simulated kernel has no SVM API, as kernels without CONFIG_DEVICE_PRIVATE.
+    #[arg(long)]
+    pub(crate) no_svm: bool,
+}
+
+impl Board {
+    /// Whether any option was given.
+    pub(crate) fn given(&self) -> bool {
+        !self.gpu.is_empty() || self.large_bar || self.no_svm
+    }
+}
+
+/// What is to be run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Program {
+    /// The program and its arguments.
+    #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true, allow_hyphen_values = true, num_args = 1..)]
+    pub(crate) words: Vec<OsString>,
+}
+
+/// `RDNAFIX_LOG`: a level, and a file in place of stderr.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogTarget {
+    pub(crate) level: String,
+    pub(crate) file: Option<PathBuf>,
+}
+
+fn level_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(Level::ALL.map(Level::name))
+}
+
+fn parse_gpu(text: &str) -> Result<String, String> {
+    // Boards of the user's own may have any name; libkfdsim.so knows which there are.
+    let own_boards = std::env::var_os("KFDSIM_BOARDS").is_some() && !text.is_empty();
+    if own_boards || GfxTarget::from_name(text).is_some() {
+        Ok(text.to_owned())
+    } else {
+        Err("not a gfx target; expected a name such as gfx1030".to_owned())
+    }
+}
+
+fn parse_kfd_version(text: &str) -> Result<String, String> {
+    let (major, minor) = text.split_once('.').unwrap_or((text, ""));
+    if major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("not a version; expected MAJOR.MINOR, for example 1.17".to_owned())
+    }
+}
+
+fn parse_log(text: &str) -> Result<LogTarget, String> {
+    const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+    let (level, file) = match text.split_once(':') {
+        Some((_, "")) => return Err("no file name after the colon".to_owned()),
+        Some((level, file)) => (level, Some(PathBuf::from(file))),
+        None => (text, None),
+    };
+    if LEVELS.contains(&level) {
+        Ok(LogTarget { level: level.to_owned(), file })
+    } else {
+        Err(format!("'{level}' is none of {}", LEVELS.join(", ")))
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 => Duration::try_from_secs_f64(seconds)
+            .map_err(|error| format!("not a usable number of seconds: {error}")),
+        _ => Err("not a number of seconds above 0".to_owned()),
+    }
+}
+
+/// Whether to use colour on this stream: on a terminal, unless `NO_COLOR` is set.
+pub(crate) fn colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_program_is_its_own() {
+        let args = Args::try_parse_from(["rdnafix", "run", "prog", "--policy", "x", "-v"]).unwrap();
+        let Command::Run(run) = args.command else {
+            panic!("not run");
+        };
+        assert_eq!(run.policy, None);
+        assert_eq!(run.program.words, ["prog", "--policy", "x", "-v"]);
+        assert_eq!(args.verbose, 0);
+    }
+
+    #[test]
+    fn a_list_of_gpus_is_taken_apart_and_checked() {
+        let parse = |list: &str| Args::try_parse_from(["rdnafix", "sim", "--gpu", list, "--", "p"]);
+        let Command::Sim(sim) = parse("gfx1030,gfx90a").unwrap().command else {
+            panic!("not sim");
+        };
+        assert_eq!(sim.board.gpu, ["gfx1030", "gfx90a"]);
+        assert!(sim.board.given());
+        for bad in ["navi21", "gfx1030,", ""] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_log_has_a_known_level_and_perhaps_a_file() {
+        let target = |level: &str, file: Option<&str>| LogTarget {
+            level: level.to_owned(),
+            file: file.map(PathBuf::from),
+        };
+        assert_eq!(parse_log("debug"), Ok(target("debug", None)));
+        assert_eq!(parse_log("warn:/a:b"), Ok(target("warn", Some("/a:b"))));
+        assert!(parse_log("loud").unwrap_err().contains("trace"));
+        assert!(parse_log("info:").is_err());
+    }
+
+    #[test]
+    fn a_timeout_is_above_zero() {
+        assert_eq!(parse_seconds("1.5"), Ok(Duration::from_millis(1500)));
+        for bad in ["0", "-1", "nan", "inf", "1e300", "soon"] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_kfd_version_has_two_numbers() {
+        assert_eq!(parse_kfd_version("1.17"), Ok("1.17".to_owned()));
+        for bad in ["1", "1.", "1.x", "1.2.3"] {
+            assert!(parse_kfd_version(bad).is_err(), "{bad}");
+        }
+    }
+}

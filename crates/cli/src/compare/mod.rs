@@ -1,0 +1,233 @@
+//! `rdnafix compare`: runs a program stock and interposed, and shows what each asked for.
+
+mod attribute;
+#[cfg(test)]
+mod attribute_tests;
+mod execute;
+mod json;
+mod model;
+mod output;
+mod reported;
+mod table;
+#[cfg(test)]
+mod table_tests;
+mod target;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::File;
+use std::io::{BufReader, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use kfd_abi::log::{self, Event, Record};
+use policy::Level;
+use tempfile::TempDir;
+
+use crate::args::{self, CompareArgs};
+use crate::locate::{Library, locate};
+use crate::preload::{self, LD_PRELOAD};
+use crate::report::{self, Report};
+use crate::{run, sim};
+use execute::{Run, execute};
+use json::{Document, Runs, Summary};
+use model::Row;
+use table::Style;
+use target::Target;
+
+/// The variables that name libraries to load.
+const LISTS: [&str; 2] = [LD_PRELOAD, "HSA_TOOLS_LIB"];
+
+const STOCK: &str = "stock";
+const INTERPOSED: &str = "interposed";
+
+/// Exit code where the two runs end differently.
+const ENDED_DIFFERENTLY: u8 = 1;
+
+/// Does it.
+///
+/// # Errors
+/// A library that is not found, a program that does not start, a log or report that cannot
+/// be read.
+pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
+    let setup = Setup::new(args)?;
+    if !args.json {
+        print(&format!("{}\n", setup.target))?;
+    }
+    run::warn_if_unreachable(&args.program, Library::Rdnafix);
+    let stock = setup.run(STOCK)?;
+    let interposed = setup.run(INTERPOSED)?;
+    let reports = report::read(&setup.report(INTERPOSED))?;
+    let rows = setup.rows(&reports)?;
+    let difference = output::difference(&stock, &interposed);
+    if args.json {
+        let document = Document {
+            gpu: &setup.target,
+            policy: &args.policy,
+            program: json::words(&args.program.words),
+            runs: Runs { stock: &stock, interposed: &interposed },
+            output_differs: stock.output.as_ref().map(|_| difference.is_some()),
+            rows: &rows,
+            summary: Summary::of(&rows),
+            reports: &reports,
+        };
+        let text = serde_json::to_string_pretty(&document).context("cannot write JSON")?;
+        print(&format!("{text}\n"))?;
+    } else if rows.is_empty() {
+        print("the program asked for no GPU memory in either run\n")?;
+    } else {
+        let style = Style {
+            terminal: std::io::stdout().is_terminal(),
+            colour: args::colour(&std::io::stdout()),
+        };
+        print(&format!("{}\n{}", table::table(&rows, style), table::summary(&rows, &reports)))?;
+    }
+    warn_if_absent(&rows, &reports);
+    let code =
+        if stock.ending == interposed.ending { stock.ending.code() } else { ENDED_DIFFERENTLY };
+    setup.tell_of_runs(&stock, &interposed, difference.as_deref());
+    Ok(ExitCode::from(code))
+}
+
+/// Writes to stdout; a reader that has gone away, as head(1) does, is no error.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to stdout")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All that both runs need.
+struct Setup<'a> {
+    args: &'a CompareArgs,
+    target: Target,
+    rdnafix: PathBuf,
+    /// The simulator, if the GPU is simulated.
+    kfdsim: Option<PathBuf>,
+    directory: TempDir,
+}
+
+impl<'a> Setup<'a> {
+    fn new(args: &'a CompareArgs) -> Result<Self> {
+        let target = Target::choose(args);
+        Ok(Self {
+            args,
+            rdnafix: locate(Library::Rdnafix)?,
+            kfdsim: target.simulated.then(|| locate(Library::Kfdsim)).transpose()?,
+            target,
+            directory: tempfile::Builder::new()
+                .prefix("rdnafix-compare-")
+                .tempdir()
+                .context("cannot make a directory for the results")?,
+        })
+    }
+
+    fn report(&self, name: &str) -> PathBuf {
+        self.directory.path().join(format!("{name}.report.jsonl"))
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.directory.path().join(format!("{name}.ioctls.jsonl"))
+    }
+
+    fn run(&self, name: &str) -> Result<Run> {
+        let directory = (!self.args.show_output).then(|| self.directory.path());
+        execute(self.command(name)?, name, directory, self.args.timeout)
+    }
+
+    /// The program in the environment of one run. On a simulated GPU the stock run has
+    /// nothing of rdnafix in it; on a real one it needs the interposer for its report, with
+    /// the level off.
+    fn command(&self, name: &str) -> Result<Command> {
+        let mut command = run::command(&self.args.program);
+        let mut preload = Vec::new();
+        if name == INTERPOSED || self.kfdsim.is_none() {
+            preload.push(self.rdnafix.clone());
+            let level = if name == INTERPOSED { &self.args.policy } else { Level::Off.name() };
+            command.env("RDNAFIX_POLICY", level);
+            command.env("RDNAFIX_REPORT", self.report(name));
+        }
+        if let Some(kfdsim) = &self.kfdsim {
+            preload.push(kfdsim.clone());
+            sim::set_board(&mut command, &self.args.board);
+            command.env("KFDSIM_LOG", self.log(name));
+        }
+        for list in LISTS {
+            let mut value = env::var_os(list);
+            for library in [Library::Rdnafix, Library::Kfdsim] {
+                value = value.and_then(|value| preload::without(library, &value));
+            }
+            if list == LD_PRELOAD {
+                value = Some(preload::prepend(&preload, value.as_deref())?);
+            }
+            match value {
+                Some(value) => command.env(list, value),
+                None => command.env_remove(list),
+            };
+        }
+        Ok(command)
+    }
+
+    fn rows(&self, reports: &[Report]) -> Result<Vec<Row>> {
+        if self.kfdsim.is_none() {
+            return Ok(reported::rows(&report::read(&self.report(STOCK))?, reports));
+        }
+        let stock = read_log(&self.log(STOCK))?;
+        let interposed = read_log(&self.log(INTERPOSED))?;
+        let notes: BTreeSet<&str> = stock
+            .iter()
+            .chain(&interposed)
+            .filter_map(|record| match &record.event {
+                Event::Note { text } => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        for note in notes {
+            tracing::info!("simulated GPU: {note}");
+        }
+        Ok(attribute::rows(attribute::attribute(&stock), attribute::attribute(&interposed)))
+    }
+
+    /// Says on stderr how the runs ended, if that needs saying, and keeps their output then.
+    fn tell_of_runs(self, stock: &Run, interposed: &Run, difference: Option<&str>) {
+        let failed = !(stock.ending.succeeded() && interposed.ending.succeeded());
+        for (name, run) in [(STOCK, stock), (INTERPOSED, interposed)] {
+            if failed {
+                eprint!("rdnafix: the {name} run {}\n{}", run.ending.describe(), tail_of(run));
+            }
+        }
+        if let Some(difference) = difference {
+            eprintln!("rdnafix: {difference}");
+        }
+        if stock.output.is_some() && (failed || difference.is_some()) {
+            eprintln!("rdnafix: all of the output is in {}", self.directory.keep().display());
+        }
+    }
+}
+
+fn tail_of(run: &Run) -> String {
+    if run.ending.succeeded() { String::new() } else { output::tail(run) }
+}
+
+/// The records of a log; none where there is no file, as no process used the GPU.
+fn read_log(file: &Path) -> Result<Vec<Record>> {
+    match File::open(file) {
+        Ok(log) => log::read(BufReader::new(log)).context("cannot read what the simulated GPU saw"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot open '{}'", file.display())),
+    }
+}
+
+/// Says so where the interposer was not there.
+fn warn_if_absent(rows: &[Row], reports: &[Report]) {
+    if reports.is_empty() && !rows.is_empty() {
+        eprintln!(
+            "rdnafix: warning: librdnafix.so wrote no report: it was not in the process that \
+             used the GPU, or that process did not end by itself"
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! The table for people.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use comfy_table::{Attribute, Cell, ContentArrangement, LineStyle, Table, TableStyle, presets};
+use kfd_abi::log::Mtype;
+
+use super::attribute::domain_name;
+use super::model::{Asked, Ioctls, Kind, Reported, Row, Side};
+use crate::report::{Action, Report};
+
+const ABSENT: &str = "not called";
+
+/// How the table is to look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// Whether it goes to a terminal: it is then fitted to its width.
+    pub(crate) terminal: bool,
+    pub(crate) colour: bool,
+}
+
+/// The table as text, with a line feed at the end.
+pub(crate) fn table(rows: &[Row], style: Style) -> String {
+    let mut table = Table::new();
+    table.load_style(if style.terminal {
+        TableStyle::new().header_separator(LineStyle::none().fill('-').junction('-'))
+    } else {
+        presets::NOTHING
+    });
+    table.set_content_arrangement(if style.terminal {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    });
+    if style.colour {
+        table.enforce_styling();
+    }
+    if !style.terminal {
+        table.force_no_tty();
+    }
+    table.set_header(["call", "stock", "interposed", ""]);
+    for row in rows {
+        let (stock, interposed) = cells(row);
+        let mark = if row.changed { "changed" } else { "same" };
+        let cells = [row.call.clone(), stock, interposed, mark.to_owned()];
+        table.add_row(cells.map(|text| {
+            let cell = Cell::new(text);
+            if row.changed && style.colour { cell.add_attribute(Attribute::Bold) } else { cell }
+        }));
+    }
+    let mut text = String::new();
+    for line in table.lines() {
+        // Without borders each line starts with a space of padding.
+        let line = line.trim_end();
+        let line = if style.terminal { line } else { line.strip_prefix(' ').unwrap_or(line) };
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// The two sides of a row as text, which differ wherever the row is changed.
+fn cells(row: &Row) -> (String, String) {
+    let describe = |detailed| {
+        let text = |side: Option<&Side>| match side {
+            None => ABSENT.to_owned(),
+            Some(Side::Ioctls(side)) => describe_ioctls(side, codes_differ(row), detailed),
+            Some(Side::Reported(side)) => describe_reported(side),
+        };
+        (text(row.stock.as_ref()), text(row.interposed.as_ref()))
+    };
+    let (stock, interposed) = describe(false);
+    if row.changed && stock == interposed { describe(true) } else { (stock, interposed) }
+}
+
+fn codes_differ(row: &Row) -> bool {
+    match (&row.stock, &row.interposed) {
+        (Some(Side::Ioctls(stock)), Some(Side::Ioctls(interposed))) => {
+            stock.codes != interposed.codes
+        }
+        _ => false,
+    }
+}
+
+fn describe_ioctls(side: &Ioctls, with_codes: bool, detailed: bool) -> String {
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    for (asked, amount) in &side.asked {
+        *kinds.entry(describe_asked(asked, detailed)).or_default() += amount.count;
+    }
+    let kinds: Vec<String> =
+        kinds.into_iter().map(|(kind, count)| format!("{kind} x{count}")).collect();
+    let asked = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(" + ") };
+    let mut codes: Vec<String> = Vec::new();
+    for (code, count) in &side.codes {
+        if with_codes || code != "0" {
+            let times = if *count > 1 || side.codes.len() > 1 {
+                format!(" x{count}")
+            } else {
+                String::new()
+            };
+            codes.push(format!("rc {code}{times}"));
+        }
+    }
+    if codes.is_empty() { asked } else { format!("{}: {asked}", codes.join(", ")) }
+}
+
+fn describe_asked(asked: &Asked, detailed: bool) -> String {
+    let coherence = if asked.coherent { "coherent" } else { "non-coherent" };
+    let mut text = format!("{} {coherence}", domain_name(asked.domain));
+    let kinds: BTreeSet<Mtype> = asked.mtype.values().copied().collect();
+    if kinds.len() == 1 {
+        text.extend(kinds.into_iter().flat_map(|mtype| [" ", mtype_name(mtype)]));
+    } else {
+        for (gpu, mtype) in &asked.mtype {
+            let _ = write!(text, " {}/{gpu}", mtype_name(*mtype));
+        }
+    }
+    if detailed {
+        let _ = write!(text, " [{}]", asked.flags.join(" "));
+    }
+    text
+}
+
+const fn mtype_name(mtype: Mtype) -> &'static str {
+    match mtype {
+        Mtype::Nc => "NC",
+        Mtype::Uc => "UC",
+        Mtype::Cc => "CC",
+        Mtype::Rw => "RW",
+    }
+}
+
+fn describe_reported(side: &Reported) -> String {
+    let parts: Vec<String> = side
+        .calls
+        .iter()
+        .map(|call| {
+            let action = match call.action {
+                Action::Rewritten => "rewritten",
+                Action::Forwarded => "as it came",
+            };
+            let fell_back = match call.fell_back {
+                0 => String::new(),
+                count => format!(", {count} of them fell back"),
+            };
+            let (count, why, bytes) = (call.calls, &call.why, size(call.bytes));
+            format!("{action} x{count}, {bytes}{fell_back}: {why}")
+        })
+        .collect();
+    parts.join(" + ")
+}
+
+/// What the table comes to, a line for each thing.
+pub(crate) fn summary(rows: &[Row], reports: &[Report]) -> String {
+    let names = |kind| -> (usize, Vec<&str>) {
+        let of_kind = || rows.iter().filter(move |row| row.kind == kind);
+        let changed = of_kind().filter(|row| row.changed).map(|row| row.call.as_str()).collect();
+        (of_kind().count(), changed)
+    };
+    let (calls, changed) = names(Kind::Call);
+    let mut text = format!("{} of {calls} calls changed", changed.len());
+    if !changed.is_empty() {
+        let _ = write!(text, ": {}", changed.join(", "));
+    }
+    text.push('\n');
+    let (runtime, changed) = names(Kind::Runtime);
+    if runtime > 0 && changed.is_empty() {
+        text.push_str("what the runtime allocates for itself: the same\n");
+    } else if runtime > 0 {
+        let _ =
+            writeln!(text, "what the runtime allocates for itself differs: {}", changed.join(", "));
+    }
+    let calls = || reports.iter().flat_map(|report| &report.calls);
+    let fell_back: u64 = calls().map(|call| call.fell_back).sum();
+    if fell_back > 0 {
+        let names: BTreeSet<&str> =
+            calls().filter(|call| call.fell_back > 0).map(|call| call.api.as_str()).collect();
+        let names = Vec::from_iter(names).join(", ");
+        let _ =
+            writeln!(text, "rewritten, refused and then repeated as it came: {names} x{fell_back}");
+    }
+    text
+}
+
+/// A size as people write it.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes;
+    let mut unit = 0;
+    // Only while nothing is lost.
+    while value > 0 && value.is_multiple_of(1024) && unit + 1 < UNITS.len() {
+        value /= 1024;
+        unit += 1;
+    }
+    format!("{value} {}", UNITS[unit])
+}

@@ -1,0 +1,114 @@
+//! `rdnafix run`: becomes the program, with `librdnafix.so` preloaded.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::args::{Program, RunArgs};
+use crate::exit::CannotStart;
+use crate::locate::{Library, locate};
+use crate::preload::{self, LD_PRELOAD};
+use crate::program;
+
+/// Does it. Returns only where the program cannot be started.
+///
+/// # Errors
+/// A library that is not found, a file that cannot be written, a program that does not start.
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    let mut command = command(&args.program);
+    preload_into(&mut command, &[locate(Library::Rdnafix)?])?;
+    if let Some(level) = &args.policy {
+        command.env("RDNAFIX_POLICY", level);
+    }
+    if let Some(report) = &args.report {
+        command.env("RDNAFIX_REPORT", output_file("--report", report)?);
+    }
+    if let Some(log) = &args.log {
+        let mut value = std::ffi::OsString::from(&log.level);
+        if let Some(file) = &log.file {
+            value.push(":");
+            value.push(output_file("--log", file)?);
+        }
+        command.env("RDNAFIX_LOG", value);
+    }
+    warn_if_unreachable(&args.program, Library::Rdnafix);
+    exec(command, &args.program)
+}
+
+/// The program with its arguments.
+pub(crate) fn command(program: &Program) -> Command {
+    let mut command = Command::new(&program.words[0]);
+    command.args(&program.words[1..]);
+    command
+}
+
+/// Puts libraries in front of what is preloaded already.
+pub(crate) fn preload_into(command: &mut Command, libraries: &[PathBuf]) -> Result<()> {
+    let value = preload::prepend(libraries, env::var_os(LD_PRELOAD).as_deref())?;
+    tracing::info!(LD_PRELOAD = %value.display(), "set");
+    command.env(LD_PRELOAD, value);
+    Ok(())
+}
+
+/// An absolute path, as the program and its children may have other working directories.
+///
+/// # Errors
+/// Where the directory does not exist.
+pub(crate) fn output_file(option: &str, path: &Path) -> Result<PathBuf> {
+    let absolute = std::path::absolute(path)
+        .with_context(|| format!("{option} '{}': cannot make it absolute", path.display()))?;
+    if absolute.is_dir() {
+        bail!("{option} '{}': is a directory, name a file", path.display());
+    }
+    match absolute.parent() {
+        Some(directory) if directory.is_dir() => Ok(absolute),
+        parent => bail!(
+            "{option} '{}': there is no directory '{}'; create it first",
+            path.display(),
+            parent.unwrap_or(&absolute).display(),
+        ),
+    }
+}
+
+/// Says so where the library cannot have an effect.
+pub(crate) fn warn_if_unreachable(program: &Program, library: Library) {
+    let path = env::var_os("PATH");
+    let Some(found) = program::find(&program.words[0], path.as_deref()) else {
+        return;
+    };
+    if let Some(why) = program::unreachable(&found) {
+        eprintln!(
+            "rdnafix: warning: {} will have no effect on '{}': {why}",
+            library.file_name(),
+            found.display(),
+        );
+    }
+}
+
+/// Becomes the program.
+///
+/// # Errors
+/// Always: it returns only where that failed.
+pub(crate) fn exec(mut command: Command, program: &Program) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    let error = command.exec();
+    Err(CannotStart::new(&program.words[0].to_string_lossy(), &error).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_file_is_absolute_and_its_directory_exists() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("r.json");
+        assert_eq!(output_file("--report", &file).unwrap(), file);
+        assert!(output_file("--report", Path::new("r.json")).unwrap().is_absolute());
+        let error = |path: &Path| output_file("--report", path).unwrap_err().to_string();
+        assert!(error(dir.path()).contains("is a directory"));
+        assert!(error(&dir.path().join("a/b")).contains("no directory"));
+    }
+}

@@ -1,0 +1,229 @@
+#!/usr/bin/env bash
+# Runs the tests of rdnafix.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
+
+cargo_deny_version=0.20.2
+
+usage() {
+    cat <<'TEXT'
+usage: scripts/test.sh [--quick] [--no-install] [STEP...]
+
+Runs all tests, or the named steps:
+
+  tools       install what the tests need (with apt-get; cargo-deny with cargo)
+  format      rustfmt
+  lint        clippy, warnings are errors
+  build       the release build, which the end-to-end tests use
+  unit        unit and property tests of all crates
+  e2e         end-to-end tests: the real ROCm libraries on the simulated GPU
+  examples    the examples compile without warnings, and start
+  shell       shellcheck
+  licenses    licences and sources of all dependencies
+  advisories  known vulnerabilities of all dependencies (needs the network)
+  docs        the documentation builds without warnings
+  bench       the benchmarks compile
+  readme      the commands of the README
+
+  --quick       format, lint, build, unit and a part of e2e: less than 3 minutes once built
+  --no-install  install nothing: what cannot run without is SKIPPED
+TEXT
+}
+
+all_steps=(tools format lint build unit e2e examples shell licenses advisories docs bench readme)
+quick_steps=(format lint build unit e2e)
+
+quick=no
+install=yes
+steps=()
+for argument in "$@"; do
+    case $argument in
+        --quick) quick=yes ;;
+        --no-install) install=no ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        *)
+            if [[ " ${all_steps[*]} " != *" $argument "* ]]; then
+                usage >&2
+                die "there is no step '$argument'"
+            fi
+            steps+=("$argument")
+            ;;
+    esac
+done
+if ((${#steps[@]} == 0)); then
+    if [[ $quick == yes ]]; then steps=("${quick_steps[@]}"); else steps=("${all_steps[@]}"); fi
+fi
+
+need_rust 1.88
+tools=${XDG_CACHE_HOME:-$HOME/.cache}/rdnafix/tools
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+bold='' red='' green='' yellow='' plain=''
+if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
+    bold=$'\e[1m' red=$'\e[31m' green=$'\e[32m' yellow=$'\e[33m' plain=$'\e[0m'
+fi
+
+# skip REASON: ends a step that cannot run here.
+skip() {
+    printf '%s' "$1" >"$work/reason"
+    exit 77
+}
+
+step_tools() {
+    if [[ $install == no ]]; then skip "--no-install"; fi
+    need_command g++ g++
+    need_command rocminfo rocminfo
+    need_command shellcheck shellcheck
+    need_command valgrind valgrind
+    need_command python3 python3
+    need_rocm
+    install_missing yes no
+    if ! cargo_deny --version >/dev/null 2>&1; then
+        # Unoptimised: it builds in a fraction of the time, and checks in a second.
+        cargo install --locked --debug --no-default-features --root "$tools" \
+            --version "$cargo_deny_version" cargo-deny
+    fi
+}
+
+# The installed cargo-deny, or the one that the step tools has built.
+cargo_deny() { PATH=$PATH:$tools/bin cargo deny "$@"; }
+
+step_format() { cargo fmt --all --check; }
+
+step_lint() { cargo clippy --workspace --all-targets --all-features -- -D warnings; }
+
+step_build() { cargo build --release --workspace; }
+
+step_unit() {
+    cargo test --workspace --exclude rdnafix --no-fail-fast
+    cargo test --package rdnafix --lib --no-fail-fast
+}
+
+step_e2e() {
+    find_rocm || skip "no ROCm here (HIP and HSA headers and libraries)"
+    local -a tests=(--test '*')
+    if [[ $quick == yes ]]; then tests=(--test 'cli_*'); fi
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --package rdnafix "${tests[@]}" --no-fail-fast
+    else
+        cargo test --package rdnafix "${tests[@]}" --no-fail-fast
+    fi
+}
+
+step_examples() {
+    local file
+    find_rocm || skip "no ROCm here (HIP and HSA headers and libraries)"
+    for file in examples/*.cpp; do
+        compile_example "$(basename "$file" .cpp)" "$work/example" -Wall -Wextra -Werror
+    done
+    for file in examples/*.py; do
+        python3 "$file" --help >/dev/null
+    done
+}
+
+step_shell() {
+    command -v shellcheck >/dev/null || skip "no shellcheck here"
+    shellcheck --external-sources .ci/run scripts/*.sh
+}
+
+step_licenses() {
+    cargo_deny --version >/dev/null 2>&1 || skip "no cargo-deny here"
+    cargo_deny check licenses bans sources
+}
+
+step_advisories() {
+    cargo_deny --version >/dev/null 2>&1 || skip "no cargo-deny here"
+    # The database is a git repository on a host that is not reachable from everywhere.
+    if timeout 120 env PATH="$PATH:$tools/bin" cargo deny check advisories >"$work/advisories" 2>&1; then
+        return
+    fi
+    if grep -q 'failed to fetch advisory database' "$work/advisories" || [[ ! -s $work/advisories ]]; then
+        skip "the advisory database cannot be fetched from here"
+    fi
+    cat "$work/advisories"
+    return 1
+}
+
+step_docs() {
+    # In two calls: the library rdnafix and the command rdnafix have one file name there.
+    local -x RUSTDOCFLAGS='-D warnings'
+    cargo doc --workspace --no-deps --document-private-items --lib
+    cargo doc --package rdnafix-cli --no-deps --document-private-items
+}
+
+step_bench() { cargo bench --workspace --bench '*' --no-run; }
+
+step_readme() {
+    [[ -f README.md ]] || skip "there is no README.md"
+    local heading command
+    for heading in 'Quick start' Tests; do
+        command=$(first_command "$heading")
+        say "## $heading: $command"
+        case $command in
+            ./scripts/quickstart.sh)
+                if [[ $install == no ]]; then command+=' --no-install'; fi
+                $command </dev/null
+                ;;
+            ./scripts/test.sh) say "(that is what is running)" ;;
+            *) die "README.md, section $heading: expected a command of this repository" ;;
+        esac
+    done
+}
+
+# The first sh block of a section of the README.
+first_command() {
+    awk -v heading="## $1" '
+        /^## / { inside = $0 == heading }
+        inside && /^```/ { if (block) exit; block = $0 == "```sh"; next }
+        block { print }
+    ' README.md
+}
+
+names=() results=() details=()
+failed=0 passed=0 skipped=0
+for step in "${steps[@]}"; do
+    printf '\n%s== %s%s\n' "$bold" "$step" "$plain"
+    rm -f "$work/reason"
+    start=$SECONDS
+    # Not in a condition, where bash would pass over failing commands inside the function.
+    set +e
+    (
+        set -e
+        "step_$step"
+    )
+    code=$?
+    set -e
+    names+=("$step")
+    detail="$((SECONDS - start)) s"
+    if ((code == 0)); then
+        results+=(passed)
+        passed=$((passed + 1))
+    elif ((code == 77)) && [[ -f $work/reason ]]; then
+        results+=(SKIPPED)
+        skipped=$((skipped + 1))
+        detail+=": $(<"$work/reason")"
+    else
+        results+=(FAILED)
+        failed=$((failed + 1))
+    fi
+    details+=("$detail")
+    say "-- $step: ${results[-1]}, $detail"
+done
+
+printf '\n%s== summary%s\n' "$bold" "$plain"
+for i in "${!names[@]}"; do
+    case ${results[i]} in
+        passed) colour=$green ;;
+        FAILED) colour=$red ;;
+        *) colour=$yellow ;;
+    esac
+    printf '%-10s  %s%-7s%s  %s\n' "${names[i]}" "$colour" "${results[i]}" "$plain" "${details[i]}"
+done
+say "$passed passed, $failed failed, $skipped skipped"
+((failed == 0))
