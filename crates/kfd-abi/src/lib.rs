@@ -4,6 +4,11 @@
 //! Shared by the simulated GPU, which answers these requests, and by the interposer, which
 //! only reads the topology. Nothing here calls the kernel or decides anything.
 
+#[cfg(feature = "ioctl")]
+pub mod drm;
+pub mod flags;
+#[cfg(feature = "ioctl")]
+pub mod ioctl;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod topology;

@@ -126,6 +126,52 @@ pub enum Mtype {
     Rw,
 }
 
+/// An argument of an ioctl as the log shows it; `name` is the kernel's name of the field.
+pub trait Argument {
+    /// The JSON value.
+    fn value(&self, name: &str) -> Value;
+}
+
+impl Argument for u64 {
+    fn value(&self, name: &str) -> Value {
+        // Sizes and counters are numbers; every other 64-bit field is an address, an offset
+        // or a handle.
+        if ["size", "available", "counter", "freq"].iter().any(|part| name.contains(part)) {
+            Value::from(*self)
+        } else {
+            Value::from(format!("{self:#x}"))
+        }
+    }
+}
+
+impl Argument for u32 {
+    fn value(&self, name: &str) -> Value {
+        if name == "gpu_id" || name == "gpuid" {
+            Value::from(format!("{self:#x}"))
+        } else {
+            Value::from(*self)
+        }
+    }
+}
+
+impl Argument for i32 {
+    fn value(&self, _: &str) -> Value {
+        Value::from(*self)
+    }
+}
+
+/// Arrays inside an argument structure say nothing that the tools read.
+impl<T, const N: usize> Argument for [T; N] {
+    fn value(&self, _: &str) -> Value {
+        Value::from(N)
+    }
+}
+
+/// [`Argument::value`] as a function, for the list of requests.
+pub fn argument(name: &str, value: &impl Argument) -> Value {
+    value.value(name)
+}
+
 /// Reads a whole log.
 ///
 /// # Errors

@@ -1,0 +1,107 @@
+//! mmap and munmap.
+//!
+//! Allocators call these with their own locks held and before libc is ready: for ordinary
+//! memory there is no lock, no allocation and no dlsym here, only the system call.
+
+use std::ffi::{c_int, c_void};
+
+use kfd_abi::ioctl::{SIGNAL_EVENT_LIMIT, mmap as kind};
+use libc::{off_t, size_t};
+
+use crate::fds::{self, Kind};
+use crate::memory::{DOORBELL_SLICE, EVENT_PAGE, Memory};
+use crate::sim::{self, Sim};
+use crate::sys::{self, Errno, Result};
+use crate::{kfd, unmapped};
+
+/// Where in the file an mmap of a simulated device goes.
+fn offset(fd: c_int, length: u64, offset: u64) -> Result<u64> {
+    match fds::get(fd) {
+        Some(Kind::Kfd { owner }) => {
+            let sim = sim::get().ok_or(Errno(libc::EINVAL))?;
+            // kfd_get_process finds nothing for a process that did not open it.
+            if owner == sys::pid() {
+                kfd_offset(sim, length, offset)
+            } else {
+                Err(Errno(libc::EINVAL))
+            }
+        }
+        Some(Kind::Drm { .. }) => {
+            let sim = sim::get().ok_or(Errno(libc::EINVAL))?;
+            let known = sim.lock().memory.is_buffer(offset, length);
+            if known { Ok(offset) } else { Err(Errno(libc::EINVAL)) }
+        }
+        _ => Ok(offset),
+    }
+}
+
+/// kfd_mmap of amdkfd/kfd_chardev.c, Linux 6.12.
+fn kfd_offset(sim: &Sim, length: u64, offset: u64) -> Result<u64> {
+    let fits = |size: u64| if length == size { Ok(()) } else { Err(Errno(libc::EINVAL)) };
+    let (kind, gpu_id) = kind::split(offset);
+    let gpu = || kfd::gpu_index(sim, gpu_id).ok_or(Errno(libc::ENODEV));
+    match kind {
+        kind::TYPE_DOORBELL => {
+            let gpu = gpu()?;
+            fits(DOORBELL_SLICE)?;
+            Ok(Memory::doorbells(gpu))
+        }
+        kind::TYPE_EVENTS if length <= u64::from(SIGNAL_EVENT_LIMIT) * 8 => Ok(EVENT_PAGE),
+        kind::TYPE_MMIO => {
+            gpu()?;
+            fits(4096)?;
+            Ok(Memory::registers())
+        }
+        _ => Err(Errno(libc::EINVAL)),
+    }
+}
+
+/// Both names of mmap.
+fn map(
+    address: *mut c_void,
+    length: size_t,
+    protection: c_int,
+    flags: c_int,
+    fd: c_int,
+    at: off_t,
+) -> *mut c_void {
+    let at = if fd >= 0 && flags & libc::MAP_ANONYMOUS == 0 {
+        match offset(fd, length as u64, at as u64) {
+            Ok(at) => at,
+            Err(errno) => {
+                sys::set_errno(errno.0);
+                return libc::MAP_FAILED;
+            }
+        }
+    } else {
+        at as u64
+    };
+    if flags & libc::MAP_FIXED != 0 {
+        unmapped::note(address as u64, length as u64);
+    }
+    // SAFETY: the caller's own call, perhaps with another offset.
+    unsafe { sys::mmap(address, length, protection, flags, fd, at) }
+}
+
+redhook::hook! {
+    unsafe fn mmap(address: *mut c_void, length: size_t, protection: c_int, flags: c_int, fd: c_int, at: off_t) -> *mut c_void => mmap_hook {
+        map(address, length, protection, flags, fd, at)
+    }
+}
+
+redhook::hook! {
+    unsafe fn mmap64(address: *mut c_void, length: size_t, protection: c_int, flags: c_int, fd: c_int, at: off_t) -> *mut c_void => mmap64_hook {
+        map(address, length, protection, flags, fd, at)
+    }
+}
+
+redhook::hook! {
+    unsafe fn munmap(address: *mut c_void, length: size_t) -> c_int => munmap_hook {
+        // Before the call: afterwards another thread may already have the address again.
+        if (address as u64).is_multiple_of(4096) && length > 0 {
+            unmapped::note(address as u64, length as u64);
+        }
+        // SAFETY: the caller's own call.
+        unsafe { sys::munmap(address, length) }
+    }
+}
