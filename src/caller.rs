@@ -4,6 +4,7 @@ use policy::Caller;
 
 use crate::config::{self, Config};
 use crate::hook::Library;
+use crate::objects::Scope;
 use crate::resolve::PerCaller;
 use crate::{objects, seen};
 
@@ -23,6 +24,13 @@ pub(crate) fn at(address: usize) -> Caller {
         Some((object.scope, of_file(object.file_name(), config::get())))
     });
     found.map_or(Caller::Program, |(_, caller)| *caller)
+}
+
+/// Whether a call came from code in these addresses, as far as callers were looked at.
+pub(crate) fn seen_in(scope: Scope) -> bool {
+    let mut any = false;
+    CALLERS.each(|callers, _| any |= callers == scope);
+    any
 }
 
 /// What a file name says: first HIP itself, then the user's lists, the built-in one last.

@@ -147,7 +147,7 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hsa> {
 /// After hsa_shut_down, or in a forked child: handles seen so far mean nothing any more.
 /// Tables that another thread may be reading are left behind.
 pub(crate) fn forget_agents() {
-    COPIES.each(|hsa| hsa.agents.store(std::ptr::null_mut(), Ordering::Release));
+    COPIES.each(|_, hsa| hsa.agents.store(std::ptr::null_mut(), Ordering::Release));
 }
 
 impl Hsa {

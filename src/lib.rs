@@ -10,6 +10,8 @@
 
 mod caller;
 mod config;
+mod dl;
+mod elf;
 mod fork;
 mod gpus;
 mod hip;
@@ -29,7 +31,11 @@ mod tool;
 /// Reads the environment while the process has one thread.
 #[ctor::ctor(unsafe)]
 fn constructor() {
-    config::get();
+    let config = config::get();
+    if !config.complaints.is_empty() || config.log.is_some() {
+        log::note_stderr();
+    }
+    report::start();
 }
 
 // libgcc_s would be one more library to load in every process; its unwinder also comes as an

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::os::fd::{IntoRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -16,6 +17,7 @@ use crate::config::Log;
 /// Starts logging as `log` says; a file that cannot be opened is reported on standard error.
 pub(crate) fn start(log: &Log) {
     let fd = match &log.file {
+        None if NO_STDERR.load(Ordering::Relaxed) => return,
         None => libc::STDERR_FILENO,
         Some(path) => match std::fs::OpenOptions::new().append(true).create(true).open(path) {
             Ok(file) => file.into_raw_fd(),
@@ -32,9 +34,21 @@ pub(crate) fn start(log: &Log) {
     let _ = tracing::subscriber::set_global_default(Lines { fd, level: log.level });
 }
 
+/// Set if descriptor 2 was closed at the start: one that is opened later is the program's file.
+static NO_STDERR: AtomicBool = AtomicBool::new(false);
+
+/// Looks whether there is a standard error; called by the constructor.
+pub(crate) fn note_stderr() {
+    // SAFETY: only asks about a descriptor.
+    let closed = unsafe { libc::fcntl(libc::STDERR_FILENO, libc::F_GETFD) } < 0;
+    NO_STDERR.store(closed, Ordering::Relaxed);
+}
+
 /// Says something on standard error that the user has to know although nobody asked for a log.
 pub(crate) fn complain(text: &str) {
-    write_line(libc::STDERR_FILENO, format!("rdnafix: {text}\n").as_bytes());
+    if !NO_STDERR.load(Ordering::Relaxed) {
+        write_line(libc::STDERR_FILENO, format!("rdnafix: {text}\n").as_bytes());
+    }
 }
 
 /// One write(2): lines of several processes do not mix. What the file refuses is lost.

@@ -27,6 +27,11 @@ pub(crate) fn active() -> bool {
     mode == ACTIVE
 }
 
+/// Whether any hook of this process was called.
+pub(crate) fn settled() -> bool {
+    MODE.load(Ordering::Relaxed) != UNSETTLED
+}
+
 /// Whether somebody reads what is decided: a report is wanted, or a log of every call.
 pub(crate) fn observed() -> bool {
     OBSERVED.load(Ordering::Relaxed)
@@ -45,7 +50,6 @@ fn settle() {
         // A panic in here would be a bug; it must not reach the program's standard error.
         std::panic::set_hook(Box::new(|panic| tracing::error!("internal error: {panic}")));
         fork::watch();
-        report::start();
         announce(config.level);
         OBSERVED
             .store(report::wanted() || tracing::enabled!(tracing::Level::DEBUG), Ordering::Relaxed);

@@ -67,12 +67,12 @@ impl<T> PerCaller<T> {
         Some((callers, &new.value))
     }
 
-    /// Calls `visit` with every value there is.
-    pub(crate) fn each(&self, mut visit: impl FnMut(&T)) {
+    /// Calls `visit` with every value there is and the callers it is for.
+    pub(crate) fn each(&self, mut visit: impl FnMut(Scope, &T)) {
         let mut node: *const Node<T> = self.newest.load(Ordering::Acquire);
         // SAFETY: as in `get`.
         while let Some(current) = unsafe { node.as_ref() } {
-            visit(&current.value);
+            visit(current.callers, &current.value);
             node = current.older;
         }
     }
@@ -84,6 +84,24 @@ struct Function(*const ());
 
 // SAFETY: an address of code may be called from any thread.
 unsafe impl Sync for Function {}
+
+/// Functions that were handed out by dlsym in exchange for a hook, and that it forwards to
+/// where the caller says nothing: ctypes calls from libffi.
+static HANDED_OUT: [AtomicPtr<()>; Hook::ALL.len()] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; Hook::ALL.len()];
+
+/// Remembers the function that a caller of dlsym would have got. `false` if it is another one
+/// than before: there are two copies of the library, and a hook cannot stand for both.
+pub(crate) fn remember_real(hook: Hook, real: *const ()) -> bool {
+    let cell = &HANDED_OUT[hook as usize];
+    let before = cell.compare_exchange(
+        std::ptr::null_mut(),
+        real.cast_mut(),
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    );
+    before.is_ok() || before == Err(real.cast_mut())
+}
 
 static REAL: [PerCaller<Function>; Hook::ALL.len()] = [const { PerCaller::new() }; Hook::ALL.len()];
 
@@ -97,12 +115,25 @@ fn real(hook: Hook, caller: usize) -> Option<(Scope, *const ())> {
 
 #[cold]
 fn find_real(hook: Hook, caller: usize) -> Option<(Scope, Function)> {
-    let found = find(hook.library(), hook.symbol(), caller, hook.exported());
+    let handed_out = || {
+        let address = HANDED_OUT[hook as usize].load(Ordering::Acquire).cast_const();
+        (!address.is_null()).then_some((objects::containing(caller)?.scope, address))
+    };
+    let found = find(hook.library(), hook.symbol(), caller, hook.exported()).or_else(handed_out);
     if found.is_none() {
         let library = hook.library().file_prefix();
         tracing::error!("{}: no real function; is {library} loaded?", hook.name());
     }
     found.map(|(scope, address)| (scope, Function(address)))
+}
+
+/// Whether a hook forwards to code in these addresses.
+pub(crate) fn forwards_to(scope: Scope) -> bool {
+    let mut any = false;
+    for real in &REAL {
+        real.each(|_, function| any |= scope.contains(function.0 as usize));
+    }
+    any
 }
 
 /// Another function of the library that the caller uses, which is not hooked.

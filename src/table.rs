@@ -25,6 +25,10 @@ hooks! {
         "SetCoarseGrain afterwards, where the HSA hooks are not on the runtime's path";
     HipExtMallocWithFlags, Hip, hipExtMallocWithFlags, rcx, crate::hooks::device::ext_malloc,
         "an explicit request: left alone, here and in the HSA call that it makes, below `full`";
+    HipGetProcAddress, Hip, hipGetProcAddress, r9, crate::dl::get_proc_address,
+        "gives out the functions of this table, with RDNAFIX_DLSYM=1";
+    HipGetDriverEntryPoint, Hip, hipGetDriverEntryPoint, r8, crate::dl::get_driver_entry_point,
+        "gives out the functions of this table, with RDNAFIX_DLSYM=1";
     HsaSvmAttributesSet, Hsa, hsa_amd_svm_attributes_set, r8, crate::hooks::svm::attributes_set,
         "a range that gets GPU access and no grain becomes coarse-grained in the same call";
     HsaMemoryPoolAllocate, Hsa, hsa_amd_memory_pool_allocate, r8, crate::hooks::pool::allocate,

@@ -1,116 +1,14 @@
-//! What was seen and done, counted by call, GPU, request and reason, and written at exit to
-//! the file that `RDNAFIX_REPORT` names: one JSON object per process, on a line of its own,
-//! appended. Counting takes no lock; without the variable nothing is counted.
+//! Writing the report: its JSON, and what no layer saw.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use policy::{GfxTarget, Reason};
 
-use crate::hook::Hook;
-use crate::{config, gpus};
-
-/// One call, after it was made.
-pub(crate) struct Call {
-    pub(crate) hook: Hook,
-    /// The GPU that decided, if it is known.
-    pub(crate) gpu: Option<GfxTarget>,
-    pub(crate) rewritten: bool,
-    pub(crate) reason: Reason,
-    /// What was asked: flags, or for pools and ranges what [`request_text`] takes apart.
-    pub(crate) detail: u32,
-    pub(crate) bytes: usize,
-    /// The rewritten call failed and the original one was made.
-    pub(crate) fell_back: bool,
-}
-
-struct Row {
-    /// 0 while free, else the packed key of the row.
-    key: AtomicU64,
-    calls: AtomicU64,
-    bytes: AtomicU64,
-    fell_back: AtomicU64,
-}
-
-/// More combinations than a program can produce without trying to; what does not fit is
-/// counted as a whole.
-const ROWS: usize = 256;
-static TABLE: [Row; ROWS] = [const {
-    Row {
-        key: AtomicU64::new(0),
-        calls: AtomicU64::new(0),
-        bytes: AtomicU64::new(0),
-        fell_back: AtomicU64::new(0),
-    }
-}; ROWS];
-static NOT_COUNTED: AtomicU64 = AtomicU64::new(0);
-static THROUGH_TABLE: AtomicU64 = AtomicU64::new(0);
-
-/// Whether calls are counted.
-pub(crate) fn wanted() -> bool {
-    config::get().report.is_some()
-}
-
-/// Has the report written at exit; called once.
-pub(crate) fn start() {
-    if wanted() {
-        // SAFETY: a plain function of this library, which is never unmapped.
-        unsafe { libc::atexit(write_at_exit) };
-    }
-}
-
-/// Counts a call. Thread-safe, and safe in a signal handler.
-pub(crate) fn count(call: &Call) {
-    if !wanted() {
-        return;
-    }
-    let key = pack(call);
-    for row in &TABLE {
-        let found = match row.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => true,
-            Err(there) => there == key,
-        };
-        if found {
-            row.calls.fetch_add(1, Ordering::Relaxed);
-            row.bytes.fetch_add(call.bytes as u64, Ordering::Relaxed);
-            row.fell_back.fetch_add(u64::from(call.fell_back), Ordering::Relaxed);
-            return;
-        }
-    }
-    NOT_COUNTED.fetch_add(1, Ordering::Relaxed);
-}
-
-/// A call came through ROCr's table and not through an exported hook. Thread-safe.
-pub(crate) fn through_table() {
-    if wanted() {
-        THROUGH_TABLE.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// In a forked child: its parent's calls are not its own.
-pub(crate) fn forget_counts() {
-    for row in &TABLE {
-        for number in [&row.key, &row.calls, &row.bytes, &row.fell_back] {
-            number.store(0, Ordering::Relaxed);
-        }
-    }
-    NOT_COUNTED.store(0, Ordering::Relaxed);
-    THROUGH_TABLE.store(0, Ordering::Relaxed);
-}
-
-/// 1 bit that is always set, hook, rewritten, reason, GPU target, detail: from the top down.
-fn pack(call: &Call) -> u64 {
-    let target = call.gpu.map_or(0, |gpu| {
-        u64::from(gpu.major) << 8 | u64::from(gpu.minor & 15) << 4 | u64::from(gpu.stepping & 15)
-    });
-    1 << 63
-        | (call.hook as u64) << 56
-        | u64::from(call.rewritten) << 55
-        | (call.reason as u64) << 48
-        | target << 32
-        | u64::from(call.detail)
-}
+use super::{Counted, HANDED_OUT, NOT_COUNTED, THROUGH_TABLE, rows};
+use crate::hook::{Hook, Library};
+use crate::{caller, config, gpus, mode, objects, resolve};
 
 /// What was asked, in words.
 pub(crate) fn request_text(hook: Hook, detail: u32) -> String {
@@ -135,11 +33,15 @@ pub(crate) fn request_text(hook: Hook, detail: u32) -> String {
     }
 }
 
-extern "C" fn write_at_exit() {
+pub(super) extern "C" fn at_exit() {
     let Some(path) = &config::get().report else {
         return;
     };
-    let line = render(&rows(), NOT_COUNTED.load(Ordering::Relaxed));
+    let unseen = unseen();
+    if !mode::settled() && unseen.is_empty() {
+        return; // A process that has nothing to do with GPUs.
+    }
+    let line = render(&rows(), &unseen);
     let written = std::fs::OpenOptions::new()
         .append(true)
         .create(true)
@@ -150,31 +52,7 @@ extern "C" fn write_at_exit() {
     }
 }
 
-/// A row of the report.
-struct Counted {
-    key: u64,
-    calls: u64,
-    bytes: u64,
-    fell_back: u64,
-}
-
-fn rows() -> Vec<Counted> {
-    let number = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
-    let mut rows: Vec<Counted> = TABLE
-        .iter()
-        .map(|row| Counted {
-            key: number(&row.key),
-            calls: number(&row.calls),
-            bytes: number(&row.bytes),
-            fell_back: number(&row.fell_back),
-        })
-        .filter(|row| row.key != 0)
-        .collect();
-    rows.sort_by_key(|row| row.key);
-    rows
-}
-
-fn render(rows: &[Counted], not_counted: u64) -> String {
+fn render(rows: &[Counted], unseen: &[String]) -> String {
     let mut out = String::new();
     let program =
         std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
@@ -206,12 +84,16 @@ fn render(rows: &[Counted], not_counted: u64) -> String {
         out.push_str(if index == 0 { "" } else { "," });
         render_row(&mut out, row);
     }
+    let number = |cell: &std::sync::atomic::AtomicU64| cell.load(Ordering::Relaxed);
+    let (not_counted, table) = (number(&NOT_COUNTED), number(&THROUGH_TABLE));
     let seen: u64 = rows.iter().map(|row| row.calls).sum();
-    let table = THROUGH_TABLE.load(Ordering::Relaxed);
     let _ = writeln!(
         out,
-        "],\"layers\":{{\"symbols\":{},\"table\":{table}}},\"not_counted\":{not_counted}}}",
+        "],\"layers\":{{\"symbols\":{},\"table\":{table},\"handed_out\":{}}},\
+         \"unseen\":[{}],\"not_counted\":{not_counted}}}",
         (seen + not_counted).saturating_sub(table),
+        number(&HANDED_OUT),
+        unseen.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(","),
     );
     out
 }
@@ -243,6 +125,17 @@ fn render_row(out: &mut String, row: &Counted) {
     );
 }
 
+/// Copies of libamdhip64 in this process whose calls no layer saw: nothing was forwarded to
+/// them, and nothing came from them.
+fn unseen() -> Vec<String> {
+    let prefix = Library::Hip.file_prefix().as_bytes();
+    objects::loaded(|object| object.file_name().starts_with(prefix))
+        .into_iter()
+        .filter(|copy| !resolve::forwards_to(copy.scope) && !caller::seen_in(copy.scope))
+        .map(|copy| copy.path.to_string_lossy().into_owned())
+        .collect()
+}
+
 /// A JSON string.
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
@@ -261,6 +154,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Call, pack};
     use super::*;
 
     fn call(hook: Hook, reason: Reason, detail: u32, gpu: &str) -> Call {
@@ -302,10 +196,10 @@ mod tests {
 
     #[test]
     fn the_report_is_one_line_of_json() {
-        let line = render(&[], 0);
+        let line = render(&[], &["/a\"b".into()]);
         assert_eq!(line.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(value["level"], "standard");
+        assert_eq!((&value["level"], &value["unseen"][0]), (&"standard".into(), &"/a\"b".into()));
         assert_eq!(quoted("a\"\\\n"), "\"a\\\"\\\\\\u000a\"");
     }
 }

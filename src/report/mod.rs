@@ -1,0 +1,144 @@
+//! What was seen and done, counted by call, GPU, request and reason, and written at exit to
+//! the file that `RDNAFIX_REPORT` names: one JSON object per process, on a line of its own,
+//! appended. Counting takes no lock; without the variable nothing is counted.
+
+mod write;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use policy::{GfxTarget, Reason};
+
+pub(crate) use self::write::request_text;
+use crate::config;
+use crate::hook::Hook;
+
+/// One call, after it was made.
+pub(crate) struct Call {
+    pub(crate) hook: Hook,
+    /// The GPU that decided, if it is known.
+    pub(crate) gpu: Option<GfxTarget>,
+    pub(crate) rewritten: bool,
+    pub(crate) reason: Reason,
+    /// What was asked: flags, or for pools and ranges what [`request_text`] takes apart.
+    pub(crate) detail: u32,
+    pub(crate) bytes: usize,
+    /// The rewritten call failed and the original one was made.
+    pub(crate) fell_back: bool,
+}
+
+struct Row {
+    /// 0 while free, else the packed key of the row.
+    key: AtomicU64,
+    calls: AtomicU64,
+    bytes: AtomicU64,
+    fell_back: AtomicU64,
+}
+
+/// More combinations than a program can produce without trying to; what does not fit is
+/// counted as a whole.
+const ROWS: usize = 256;
+static TABLE: [Row; ROWS] = [const {
+    Row {
+        key: AtomicU64::new(0),
+        calls: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+        fell_back: AtomicU64::new(0),
+    }
+}; ROWS];
+static NOT_COUNTED: AtomicU64 = AtomicU64::new(0);
+static THROUGH_TABLE: AtomicU64 = AtomicU64::new(0);
+static HANDED_OUT: AtomicU64 = AtomicU64::new(0);
+
+/// Whether calls are counted.
+pub(crate) fn wanted() -> bool {
+    config::get().report.is_some()
+}
+
+/// Has the report written at exit; called once, by the constructor.
+pub(crate) fn start() {
+    if wanted() {
+        // SAFETY: a plain function of this library, which is never unmapped.
+        unsafe { libc::atexit(write::at_exit) };
+    }
+}
+
+/// Counts a call. Thread-safe, and safe in a signal handler.
+pub(crate) fn count(call: &Call) {
+    if !wanted() {
+        return;
+    }
+    let key = pack(call);
+    for row in &TABLE {
+        let found = match row.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => true,
+            Err(there) => there == key,
+        };
+        if found {
+            row.calls.fetch_add(1, Ordering::Relaxed);
+            row.bytes.fetch_add(call.bytes as u64, Ordering::Relaxed);
+            row.fell_back.fetch_add(u64::from(call.fell_back), Ordering::Relaxed);
+            return;
+        }
+    }
+    NOT_COUNTED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A call came through ROCr's table and not through an exported hook. Thread-safe.
+pub(crate) fn through_table() {
+    if wanted() {
+        THROUGH_TABLE.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A function was handed out by a lookup (see `crate::dl`). Thread-safe.
+pub(crate) fn handed_out() {
+    HANDED_OUT.fetch_add(1, Ordering::Relaxed);
+}
+
+/// In a forked child: its parent's calls are not its own.
+pub(crate) fn forget_counts() {
+    for row in &TABLE {
+        for number in [&row.key, &row.calls, &row.bytes, &row.fell_back] {
+            number.store(0, Ordering::Relaxed);
+        }
+    }
+    NOT_COUNTED.store(0, Ordering::Relaxed);
+    THROUGH_TABLE.store(0, Ordering::Relaxed);
+}
+
+/// 1 bit that is always set, hook, rewritten, reason, GPU target, detail: from the top down.
+fn pack(call: &Call) -> u64 {
+    let target = call.gpu.map_or(0, |gpu| {
+        u64::from(gpu.major) << 8 | u64::from(gpu.minor & 15) << 4 | u64::from(gpu.stepping & 15)
+    });
+    1 << 63
+        | (call.hook as u64) << 56
+        | u64::from(call.rewritten) << 55
+        | (call.reason as u64) << 48
+        | target << 32
+        | u64::from(call.detail)
+}
+
+/// A row of the report.
+struct Counted {
+    key: u64,
+    calls: u64,
+    bytes: u64,
+    fell_back: u64,
+}
+
+fn rows() -> Vec<Counted> {
+    let number = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+    let mut rows: Vec<Counted> = TABLE
+        .iter()
+        .map(|row| Counted {
+            key: number(&row.key),
+            calls: number(&row.calls),
+            bytes: number(&row.bytes),
+            fell_back: number(&row.fell_back),
+        })
+        .filter(|row| row.key != 0)
+        .collect();
+    rows.sort_by_key(|row| row.key);
+    rows
+}
