@@ -4,7 +4,7 @@ mod cli_common;
 
 use std::os::unix::process::ExitStatusExt;
 
-use cli_common::{alloc_probe, compile, output, rdnafix, release, stdout, text};
+use cli_common::{alloc_probe, compile, output, rdnafix, release, stdout, succeed, text};
 
 #[test]
 fn the_program_is_its_own_master() {
@@ -152,4 +152,22 @@ fn the_report_tells_what_was_rewritten() {
             .iter()
             .any(|call| call["api"] == "hipHostMalloc" && call["reason"] == "nobody-asked")
     );
+}
+
+/// What `--verbose` prints about a run on the simulated GPU.
+fn verbose(options: &[&str]) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/managed.py");
+    let words = [&["--verbose", "run"], options, &["--", "/usr/bin/python3", script]].concat();
+    let output = succeed(rdnafix(words).env("LD_PRELOAD", release("libkfdsim.so")));
+    text(&output.stderr)
+}
+
+#[test]
+fn verbose_says_what_the_layers_saw_and_dlsym_adds_one() {
+    let plain = verbose(&[]);
+    assert!(plain.contains(" 1 calls rewritten"), "{plain}");
+    assert!(plain.contains("handed out by dlsym: 0"), "{plain}");
+    let dlsym = verbose(&["--dlsym"]);
+    assert!(dlsym.contains(" 2 calls rewritten"), "pinned memory too: {dlsym}");
+    assert!(!dlsym.contains("handed out by dlsym: 0"), "{dlsym}");
 }

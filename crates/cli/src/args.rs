@@ -41,7 +41,8 @@ pub(crate) enum Command {
 /// Run a program with librdnafix.so.
 ///
 /// rdnafix becomes the program: it stays in the foreground, gets the signals, and its exit
-/// code is its own.
+/// code is its own. With --verbose it waits for the program instead, and then says on stderr
+/// which calls were seen, and which copy of libamdhip64 made calls that were not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct RunArgs {
@@ -54,6 +55,10 @@ pub(crate) struct RunArgs {
     /// Log each decision to stderr or FILE: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL[:FILE]", value_parser = parse_log)]
     pub(crate) log: Option<LogTarget>,
+    /// Also reach callers that look functions up by name (ctypes, hip-python): dlsym and
+    /// hipGetProcAddress hand out the functions of librdnafix.so.
+    #[arg(long)]
+    pub(crate) dlsym: bool,
     #[command(flatten)]
     pub(crate) program: Program,
 }

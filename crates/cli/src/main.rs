@@ -10,6 +10,7 @@ mod program;
 mod report;
 mod run;
 mod sim;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     };
     log_to_stderr(args.verbose);
     let result = match args.command {
-        Command::Run(args) => run::run(&args),
+        Command::Run(run) => run::run(&run, args.verbose > 0),
         Command::Sim(args) => sim::sim(&args),
         Command::Compare(args) => compare::compare(&args),
     };

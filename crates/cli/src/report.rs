@@ -20,6 +20,23 @@ pub(crate) struct Report {
     pub(crate) gpus: Vec<Gpu>,
     /// Calls, summed where all but their number and size is the same.
     pub(crate) calls: Vec<Call>,
+    /// Which way the calls came.
+    #[serde(default)]
+    pub(crate) layers: Layers,
+    /// Copies of libamdhip64 whose calls no layer saw.
+    #[serde(default)]
+    pub(crate) unseen: Vec<String>,
+}
+
+/// How many calls came which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Layers {
+    /// Through the exported functions.
+    pub(crate) symbols: u64,
+    /// Through the table of ROCr.
+    pub(crate) table: u64,
+    /// Functions that dlsym and the like were asked for and handed out.
+    pub(crate) handed_out: u64,
 }
 
 /// One GPU.
@@ -29,8 +46,8 @@ pub(crate) struct Gpu {
     pub(crate) node: u32,
     /// PCI address.
     pub(crate) pci: String,
-    /// gfx target.
-    pub(crate) gfx: String,
+    /// gfx target; kernels before 5.14 do not say.
+    pub(crate) gfx: Option<String>,
     /// Whether the policy is for it.
     pub(crate) rdna12: bool,
 }
@@ -65,6 +82,9 @@ pub(crate) enum Action {
     Rewritten,
     /// Forwarded as it came.
     Forwarded,
+    /// A dry run: it would have been rewritten.
+    #[serde(rename = "would rewrite")]
+    WouldRewrite,
 }
 
 /// All reports in a file; none where there is no file, as no process used a GPU.

@@ -11,19 +11,24 @@ use crate::exit::CannotStart;
 use crate::locate::{Library, locate};
 use crate::preload::{self, LD_PRELOAD};
 use crate::program;
+use crate::watch;
 
 /// Does it. Returns only where the program cannot be started.
 ///
 /// # Errors
 /// A library that is not found, a file that cannot be written, a program that does not start.
-pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
     let mut command = command(&args.program);
     preload_into(&mut command, &[locate(Library::Rdnafix)?])?;
     if let Some(level) = &args.policy {
         command.env("RDNAFIX_POLICY", level);
     }
-    if let Some(report) = &args.report {
-        command.env("RDNAFIX_REPORT", output_file("--report", report)?);
+    let report = args.report.as_deref().map(|file| output_file("--report", file)).transpose()?;
+    if let Some(report) = &report {
+        command.env("RDNAFIX_REPORT", report);
+    }
+    if args.dlsym {
+        command.env("RDNAFIX_DLSYM", "1");
     }
     if let Some(log) = &args.log {
         let mut value = std::ffi::OsString::from(&log.level);
@@ -34,7 +39,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         command.env("RDNAFIX_LOG", value);
     }
     warn_if_unreachable(&args.program, Library::Rdnafix);
-    exec(command, &args.program)
+    if verbose { watch::run(command, report) } else { exec(command, &args.program) }
 }
 
 /// The program with its arguments.

@@ -69,6 +69,7 @@ fn side(calls: Vec<Call>) -> Option<Side> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Layers;
 
     fn report(level: &str, calls: Vec<Call>) -> Report {
         Report {
@@ -78,6 +79,8 @@ mod tests {
             level: level.to_owned(),
             gpus: Vec::new(),
             calls,
+            layers: Layers::default(),
+            unseen: Vec::new(),
         }
     }
 

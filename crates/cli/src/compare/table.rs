@@ -139,6 +139,7 @@ fn describe_reported(side: &Reported) -> String {
             let action = match call.action {
                 Action::Rewritten => "rewritten",
                 Action::Forwarded => "as it came",
+                Action::WouldRewrite => "as it came (dry run)",
             };
             let fell_back = match call.fell_back {
                 0 => String::new(),

@@ -6,7 +6,7 @@ use kfd_abi::log::{Domain, Mtype};
 
 use super::model::{Asked, Ioctls, Kind, Reported, Row, Side};
 use super::table::{Style, summary, table};
-use crate::report::{Action, Call, Report};
+use crate::report::{Action, Call, Layers, Report};
 
 const PLAIN: Style = Style { terminal: false, colour: false };
 
@@ -168,6 +168,8 @@ fn the_summary_names_what_was_refused() {
         level: "standard".to_owned(),
         gpus: Vec::new(),
         calls: vec![refused(), refused()],
+        layers: Layers::default(),
+        unseen: Vec::new(),
     };
     assert!(summary(&[], &[report]).ends_with("repeated as it came: hipHostMalloc x2\n"));
 }
