@@ -109,11 +109,17 @@ step_e2e() {
     find_rocm || skip "no ROCm here (HIP and HSA headers and libraries)"
     local -a tests=(--test '*')
     if [[ $quick == yes ]]; then tests=(--test 'cli_*'); fi
+    # A test that cannot run here says so on a line of its own and is counted in the summary.
+    local code=0
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --package rdnafix "${tests[@]}" --no-fail-fast
+        cargo nextest run --package rdnafix "${tests[@]}" --no-fail-fast --success-output final \
+            --status-level fail --final-status-level fail 2>&1 | tee "$work/e2e" || code=$?
     else
-        cargo test --package rdnafix "${tests[@]}" --no-fail-fast
+        cargo test --package rdnafix "${tests[@]}" --no-fail-fast -- --nocapture 2>&1 |
+            tee "$work/e2e" || code=$?
     fi
+    grep -oE 'SKIPPED: .*' "$work/e2e" | sort -u >"$work/skipped" || true
+    return "$code"
 }
 
 step_examples() {
@@ -216,6 +222,10 @@ for step in "${steps[@]}"; do
     say "-- $step: ${results[-1]}, $detail"
 done
 
+# Single tests that could not run.
+single=()
+if [[ -s $work/skipped ]]; then mapfile -t single <"$work/skipped"; fi
+
 printf '\n%s== summary%s\n' "$bold" "$plain"
 for i in "${!names[@]}"; do
     case ${results[i]} in
@@ -225,5 +235,8 @@ for i in "${!names[@]}"; do
     esac
     printf '%-10s  %s%-7s%s  %s\n' "${names[i]}" "$colour" "${results[i]}" "$plain" "${details[i]}"
 done
-say "$passed passed, $failed failed, $skipped skipped"
+for line in "${single[@]}"; do
+    printf '%-10s  %s%s%s\n' e2e "$yellow" "$line" "$plain"
+done
+say "$passed passed, $failed failed, $((skipped + ${#single[@]})) skipped"
 ((failed == 0))

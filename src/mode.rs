@@ -19,12 +19,16 @@ static OBSERVED: AtomicBool = AtomicBool::new(false);
 /// Whether calls are to be looked at; if not, every one is forwarded. Thread-safe.
 #[inline]
 pub(crate) fn active() -> bool {
-    let mut mode = MODE.load(Ordering::Acquire);
-    if mode == UNSETTLED {
-        SETTLE.call_once(settle);
-        mode = MODE.load(Ordering::Acquire);
+    match MODE.load(Ordering::Acquire) {
+        UNSETTLED => first_call(),
+        mode => mode == ACTIVE,
     }
-    mode == ACTIVE
+}
+
+#[cold]
+fn first_call() -> bool {
+    SETTLE.call_once(settle);
+    MODE.load(Ordering::Acquire) == ACTIVE
 }
 
 /// Whether any hook of this process was called.
@@ -33,11 +37,11 @@ pub(crate) fn settled() -> bool {
 }
 
 /// Whether somebody reads what is decided: a report is wanted, or a log of every call.
+#[inline]
 pub(crate) fn observed() -> bool {
     OBSERVED.load(Ordering::Relaxed)
 }
 
-#[cold]
 fn settle() {
     let config = config::get();
     for complaint in &config.complaints {

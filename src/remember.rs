@@ -37,6 +37,7 @@ impl<T: Copy> Memory<T> {
     }
 
     /// Whether nothing is remembered; cheap.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Ordering::Acquire) == 0
     }

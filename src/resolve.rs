@@ -154,7 +154,7 @@ pub(crate) fn neighbour(
 pub(crate) unsafe fn function<F: Copy>(hook: Hook, caller: usize) -> Option<F> {
     const { assert!(size_of::<F>() == size_of::<*const ()>()) };
     let (scope, address) = real(hook, caller)?;
-    if scope == Scope::EVERYWHERE && !mode::active() {
+    if !mode::active() && scope == Scope::EVERYWHERE {
         hook.go_direct(address);
     }
     // SAFETY: F is a function pointer type, of the size of an address, and the caller vouches

@@ -2,6 +2,7 @@
 
 #[path = "../../tests/common/artifact.rs"]
 pub mod artifact;
+pub mod variants;
 
 use std::path::{Path, PathBuf};
 

@@ -28,10 +28,17 @@ struct Asked {
     bytes: usize,
 }
 
-/// Asks the policy about a request from `return_address`. `None` if there is neither anything
-/// to change nor anybody who wants to know: the call is forwarded as it came. `gpu` is only
-/// asked for where a rewrite is possible at all, or the call is observed.
-#[inline]
+/// Whether a request may have to be changed, or somebody wants to know of it. Who asks and for
+/// which GPU can only make the answer stricter, and takes time to find out.
+#[expect(clippy::inline_always, reason = "little is left of it where the request is known")]
+#[inline(always)]
+fn of_interest(request: Request) -> bool {
+    mode::observed()
+        || decide(request, Some(RDNA2), Caller::Program, config::get().level).action.rewrites()
+}
+
+/// Asks the policy about a request from `return_address`. `None` if it is of no interest: the
+/// call is forwarded as it came, and `gpu` is not asked for.
 fn ask(
     hook: Hook,
     request: Request,
@@ -39,9 +46,7 @@ fn ask(
     (detail, bytes): (u32, usize),
     gpu: impl FnOnce() -> Option<GfxTarget>,
 ) -> Option<Asked> {
-    // Who asks and for which GPU can only make the answer stricter, and takes time.
-    let possible = decide(request, Some(RDNA2), Caller::Program, config::get().level);
-    if !possible.action.rewrites() && !mode::observed() {
+    if !of_interest(request) {
         return None;
     }
     let judge = || {

@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_uint, c_void};
 
 use policy::{Action, HipVersion, Request, host_malloc as flag};
 
-use super::{Asked, ask, attempt_hip};
+use super::{Asked, ask, attempt_hip, of_interest};
 use crate::hip::{
     self, Alloc, AllocFlags, Free, GetAttributes, GetFlags, PointerAttributes, SUCCESS,
     SYMBOL_NOT_FOUND,
@@ -25,6 +25,21 @@ pub(crate) unsafe extern "C" fn host_malloc(
     let Some(real) = (unsafe { function::<AllocFlags>(Hook::HipHostMalloc, caller) }) else {
         return SYMBOL_NOT_FOUND;
     };
+    if mode::active() && (of_interest(Request::HostMalloc { flags }) || !PINNED.is_empty()) {
+        return host_malloc_of_interest(real, ptr, size, flags, caller);
+    }
+    // SAFETY: the program's own arguments to the function that it called.
+    unsafe { real(ptr, size, flags) }
+}
+
+#[inline(never)]
+fn host_malloc_of_interest(
+    real: AllocFlags,
+    ptr: *mut *mut c_void,
+    size: usize,
+    flags: c_uint,
+    caller: usize,
+) -> c_int {
     // SAFETY: the program's own arguments to the function that it called.
     let original = || unsafe { real(ptr, size, flags) };
     if !worth_asking(ptr, size) {

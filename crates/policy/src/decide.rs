@@ -1,6 +1,9 @@
 //! The decision itself. One function per family of calls; [`decide()`] holds the rules that
 //! apply to all of them. Any doubt ends in [`Action::Forward`].
 
+// Inlined into the hooks, where the kind of request is known, little of this is left.
+#![expect(clippy::inline_always, reason = "a forwarded call has to cost next to nothing")]
+
 use crate::request::{Gpu, ext_malloc, host_malloc, pool_alloc, pool_flags};
 use crate::{Action, Below, Caller, Decision, HipVersion, Level, Owner, Reason, Request};
 
@@ -13,7 +16,7 @@ const fn rewrite(action: Action, reason: Reason) -> Decision {
 }
 
 /// Decides about one request for memory that `gpu` will use.
-#[inline]
+#[inline(always)]
 pub fn decide(request: Request, gpu: Gpu, caller: Caller, level: Level) -> Decision {
     if level == Level::Off {
         return forward(Reason::LevelOff);
@@ -32,7 +35,7 @@ pub fn decide(request: Request, gpu: Gpu, caller: Caller, level: Level) -> Decis
 }
 
 /// What the request deserves on an RDNA1/2 GPU.
-#[inline]
+#[inline(always)]
 fn judge(request: Request, caller: Caller, level: Level) -> Decision {
     match request {
         Request::HostMalloc { flags } => {
@@ -69,7 +72,7 @@ impl HostFlags {
 /// hipHostMalloc takes the fine-grained pool for flags 0 and for any of Coherent, Mapped,
 /// NumaUser, Uncached; NonCoherent wins over Mapped and NumaUser and is refused beside
 /// Coherent and Uncached (clr 6.4.3 hip_memory.cpp:377-424).
-#[inline]
+#[inline(always)]
 fn host_malloc_flags(flags: u32, level: Level) -> HostFlags {
     use host_malloc as f;
     const EXPLICIT: u32 = f::COHERENT | f::UNCACHED | f::NUMA_USER;
