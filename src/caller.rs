@@ -16,6 +16,9 @@ static CALLERS: PerCaller<Caller> = PerCaller::new();
 /// The kind of caller that `address` belongs to. Thread-safe; code outside every object (made
 /// at run time) counts as the program's.
 pub(crate) fn at(address: usize) -> Caller {
+    if seen::is_denied() {
+        return Caller::Denied;
+    }
     if seen::is_explicit() {
         return Caller::HipRuntime;
     }

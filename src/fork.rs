@@ -1,18 +1,98 @@
 //! A forked child starts over: GPU memory, agents and counts of the parent are not its own,
 //! and a lock may have been held by a thread that does not exist in it.
+//!
+//! Locks of this library are left behind. Those of the loader cannot be, so a fork waits while
+//! another thread is in the loader, or settles the mode, on behalf of this library.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::{hsa, remember, report};
 
-/// Registers the child handler; called once, by a process that uses a GPU.
-pub(crate) fn watch() {
-    // SAFETY: the handler is a plain function of this library, which is never unmapped
-    // (linked with -z nodelete); it only stores to atomics.
-    if unsafe { libc::pthread_atfork(None, None, Some(in_child)) } != 0 {
-        tracing::warn!("pthread_atfork failed; a forked child counts its parent's calls again");
+/// Threads that a fork has to wait for.
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
+/// Whether a thread forks, for which others wait outside.
+static FORKING: AtomicBool = AtomicBool::new(false);
+static REGISTERED: AtomicU8 = AtomicU8::new(NOT_YET);
+const NOT_YET: u8 = 0;
+const BEING_DONE: u8 = 1;
+const DONE: u8 = 2;
+
+thread_local! {
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs `work`, during which no other thread forks.
+pub(crate) fn held_off<R>(work: impl FnOnce() -> R) -> R {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            DEPTH.set(DEPTH.get() - 1);
+            if DEPTH.get() == 0 {
+                INSIDE.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+    }
+    if DEPTH.get() == 0 {
+        watch();
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        if FORKING.load(Ordering::SeqCst) {
+            INSIDE.fetch_sub(1, Ordering::SeqCst);
+            wait_while(|| FORKING.load(Ordering::SeqCst));
+            INSIDE.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    DEPTH.set(DEPTH.get() + 1);
+    let _leave = Leave;
+    work()
+}
+
+/// Waits, but not for ever: a constructor that forks holds the loader's lock, for which the
+/// other thread may itself be waiting.
+fn wait_while(condition: impl Fn() -> bool) {
+    const TURNS: u32 = 2000;
+    for _ in 0..TURNS {
+        if !condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_micros(50));
     }
 }
 
+/// Registers the handlers, once.
+fn watch() {
+    match REGISTERED.compare_exchange(NOT_YET, BEING_DONE, Ordering::SeqCst, Ordering::SeqCst) {
+        Ok(_) => {
+            // SAFETY: plain functions of this library, which is never unmapped (linked with
+            // -z nodelete); they use atomics only.
+            let status = unsafe {
+                libc::pthread_atfork(Some(in_parent_before), Some(in_parent_after), Some(in_child))
+            };
+            REGISTERED.store(DONE, Ordering::SeqCst);
+            if status != 0 {
+                tracing::warn!("pthread_atfork failed; a forked child keeps its parent's state");
+            }
+        }
+        Err(BEING_DONE) => wait_while(|| REGISTERED.load(Ordering::SeqCst) == BEING_DONE),
+        Err(_) => {}
+    }
+}
+
+extern "C" fn in_parent_before() {
+    FORKING.store(true, Ordering::SeqCst);
+    if DEPTH.get() == 0 {
+        wait_while(|| INSIDE.load(Ordering::SeqCst) != 0);
+    }
+}
+
+extern "C" fn in_parent_after() {
+    FORKING.store(false, Ordering::SeqCst);
+}
+
 extern "C" fn in_child() {
+    FORKING.store(false, Ordering::SeqCst);
+    INSIDE.store(usize::from(DEPTH.get() != 0), Ordering::SeqCst);
     remember::CHOSEN.forget_all();
     remember::PINNED.forget_all();
     hsa::forget_agents();

@@ -27,7 +27,7 @@ pub(crate) fn active() -> bool {
 
 #[cold]
 fn first_call() -> bool {
-    SETTLE.call_once(settle);
+    fork::held_off(|| SETTLE.call_once(settle));
     MODE.load(Ordering::Acquire) == ACTIVE
 }
 
@@ -53,7 +53,6 @@ fn settle() {
     let mode = if config.report.is_some() || (config.level != Level::Off && gpus::any_rdna12()) {
         // A panic in here would be a bug; it must not reach the program's standard error.
         std::panic::set_hook(Box::new(|panic| tracing::error!("internal error: {panic}")));
-        fork::watch();
         announce(config.level);
         OBSERVED
             .store(report::wanted() || tracing::enabled!(tracing::Level::DEBUG), Ordering::Relaxed);

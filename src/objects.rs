@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, OsStr, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::fork;
 use libloading::os::unix::{Library as Handle, RTLD_LAZY};
 
 /// RTLD_NOLOAD of <dlfcn.h>: only what is loaded already.
@@ -61,8 +62,9 @@ pub(crate) fn loaded(mut wanted: impl FnMut(&Object) -> bool) -> Vec<Object> {
         0
     }
     let mut search = Search { found: Vec::new(), wanted: &mut wanted };
+    let data = (&raw mut search).cast();
     // SAFETY: `visit` has the required signature and `search` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    fork::held_off(|| unsafe { libc::dl_iterate_phdr(Some(visit), data) });
     search.found
 }
 
@@ -92,12 +94,20 @@ pub(crate) fn containing(address: usize) -> Option<Object> {
     loaded(|object| object.scope.contains(address)).pop()
 }
 
-/// A handle of an object that is loaded already. It is meant to be leaked: a function that
-/// was found through it must stay mapped for as long as it may be called.
+/// Keeps the object that an address lies in loaded: a function in it may be called at any time
+/// from now on.
+pub(crate) fn keep(address: usize) {
+    if let Some(object) = containing(address) {
+        std::mem::forget(open(&object.path));
+    }
+}
+
+/// A handle of an object that is loaded already.
 pub(crate) fn open(path: &CStr) -> Option<Handle> {
     if path.is_empty() {
         return None;
     }
+    let path = Some(OsStr::from_bytes(path.to_bytes()));
     // SAFETY: with RTLD_NOLOAD nothing is loaded and no constructor runs.
-    unsafe { Handle::open(Some(OsStr::from_bytes(path.to_bytes())), RTLD_LAZY | NOLOAD) }.ok()
+    fork::held_off(|| unsafe { Handle::open(path, RTLD_LAZY | NOLOAD) }).ok()
 }

@@ -9,8 +9,8 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::hook::{Hook, Library};
-use crate::mode;
 use crate::objects::{self, Scope};
+use crate::{fork, mode};
 
 /// A value for each calling object, found once and kept for ever. Reading takes no lock.
 pub(crate) struct PerCaller<T: 'static> {
@@ -168,14 +168,21 @@ fn find(
     caller: usize,
     ours: *const (),
 ) -> Option<(Scope, *const ())> {
+    fork::held_off(|| find_inside(library, name, caller, ours))
+}
+
+fn find_inside(
+    library: Library,
+    name: &CStr,
+    caller: usize,
+    ours: *const (),
+) -> Option<(Scope, *const ())> {
     let usable = |address: *const ()| !address.is_null() && address != ours;
     // SAFETY: `name` is NUL-terminated; RTLD_NEXT counts from this library, which calls.
     let next = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }.cast_const().cast::<()>();
     if usable(next) {
         // A library that came by dlopen(RTLD_GLOBAL) may go again: keep it.
-        if let Some(object) = objects::containing(next as usize) {
-            std::mem::forget(objects::open(&object.path));
-        }
+        objects::keep(next as usize);
         return Some((Scope::EVERYWHERE, next));
     }
     let calling = objects::containing(caller)?;
@@ -184,8 +191,12 @@ fn find(
         // SAFETY: only the address is taken here; callers give it the type of its C declaration.
         let symbol = unsafe { handle.get::<*const ()>(name.to_bytes_with_nul()) }.ok()?;
         let address = symbol.into_raw().cast_const().cast::<()>();
-        std::mem::forget(handle);
-        usable(address).then_some(address)
+        if !usable(address) {
+            return None;
+        }
+        // Not the object that was asked: its unloading is the program's business.
+        objects::keep(address as usize);
+        Some(address)
     };
     let found = in_object(&calling.path).or_else(|| {
         let prefix = library.file_prefix().as_bytes();

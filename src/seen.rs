@@ -9,6 +9,7 @@ thread_local! {
     static SVM: Cell<u32> = const { Cell::new(0) };
     static POOL: Cell<u32> = const { Cell::new(0) };
     static ADVISING: Cell<bool> = const { Cell::new(false) };
+    static DENIED: Cell<bool> = const { Cell::new(false) };
     static EXPLICIT: Cell<bool> = const { Cell::new(false) };
     static FORWARDING: Cell<bool> = const { Cell::new(false) };
 }
@@ -75,4 +76,17 @@ pub(crate) fn forwarding<R>(call: impl FnOnce() -> R) -> R {
 /// Whether this thread is inside [`forwarding`].
 pub(crate) fn is_forwarding() -> bool {
     FORWARDING.get()
+}
+
+/// Runs `call`, made by a caller on the deny list.
+pub(crate) fn denied<R>(call: impl FnOnce() -> R) -> R {
+    let outer = DENIED.replace(true);
+    let result = call();
+    DENIED.set(outer);
+    result
+}
+
+/// Whether this thread is inside [`denied`].
+pub(crate) fn is_denied() -> bool {
+    DENIED.get()
 }

@@ -9,7 +9,7 @@ use super::ask;
 use crate::hip::{self, AllocFlags, SUCCESS, SYMBOL_NOT_FOUND};
 use crate::hook::Hook;
 use crate::resolve::function;
-use crate::{mode, seen};
+use crate::{caller, mode, seen};
 
 /// `hipError_t hipMallocManaged(void** ptr, size_t size, unsigned int flags)`
 pub(crate) unsafe extern "C" fn malloc_managed(
@@ -27,7 +27,9 @@ pub(crate) unsafe extern "C" fn malloc_managed(
     if !mode::active() {
         return call();
     }
-    let (status, below) = seen::below(call);
+    // The HSA hook below sees HIP as the caller.
+    let denied = caller::at(caller) == policy::Caller::Denied;
+    let (status, below) = seen::below(|| if denied { seen::denied(call) } else { call() });
     if status != SUCCESS || ptr.is_null() || size == 0 {
         return status;
     }
