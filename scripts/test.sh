@@ -167,7 +167,7 @@ step_bench() { cargo bench --workspace --bench '*' --no-run; }
 
 step_readme() {
     [[ -f README.md ]] || skip "there is no README.md"
-    local heading command
+    local heading command line
     for heading in 'Quick start' Tests; do
         command=$(first_command "$heading")
         say "## $heading: $command"
@@ -180,6 +180,12 @@ step_readme() {
             *) die "README.md, section $heading: expected a command of this repository" ;;
         esac
     done
+    local -x PATH=$PWD/${CARGO_TARGET_DIR:-target}/release:$PATH
+    if [[ ${CARGO_TARGET_DIR:-} == /* ]]; then PATH=$CARGO_TARGET_DIR/release:$PATH; fi
+    while IFS= read -r line; do
+        say "## Use: $line"
+        eval "$line" </dev/null
+    done < <(first_command Use)
 }
 
 # The first sh block of a section of the README.
