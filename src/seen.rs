@@ -2,6 +2,7 @@
 //! were on the runtime's path. Thread-local numbers without a destructor.
 
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 use policy::Below;
 
@@ -38,12 +39,17 @@ pub(crate) fn below<R>(call: impl FnOnce() -> R) -> (R, Below) {
     (result, below)
 }
 
+/// Runs `call` with a flag of this thread set.
+fn during<R>(flag: &'static LocalKey<Cell<bool>>, call: impl FnOnce() -> R) -> R {
+    let outer = flag.replace(true);
+    let result = call();
+    flag.set(outer);
+    result
+}
+
 /// Runs `call`, during which a grain that is set is this library's, not the program's choice.
 pub(crate) fn advising<R>(call: impl FnOnce() -> R) -> R {
-    ADVISING.set(true);
-    let result = call();
-    ADVISING.set(false);
-    result
+    during(&ADVISING, call)
 }
 
 /// Whether this thread is inside [`advising`].
@@ -53,10 +59,7 @@ pub(crate) fn is_advising() -> bool {
 
 /// Runs `call`, an explicit request to HIP: the HSA call that it makes is not the program's own.
 pub(crate) fn explicit<R>(call: impl FnOnce() -> R) -> R {
-    EXPLICIT.set(true);
-    let result = call();
-    EXPLICIT.set(false);
-    result
+    during(&EXPLICIT, call)
 }
 
 /// Whether this thread is inside [`explicit`].
@@ -67,10 +70,7 @@ pub(crate) fn is_explicit() -> bool {
 /// Runs `call`, the real function of a hook that has decided: what reaches the layer below on
 /// this thread meanwhile is that same call.
 pub(crate) fn forwarding<R>(call: impl FnOnce() -> R) -> R {
-    let outer = FORWARDING.replace(true);
-    let result = call();
-    FORWARDING.set(outer);
-    result
+    during(&FORWARDING, call)
 }
 
 /// Whether this thread is inside [`forwarding`].
@@ -80,10 +80,7 @@ pub(crate) fn is_forwarding() -> bool {
 
 /// Runs `call`, made by a caller on the deny list.
 pub(crate) fn denied<R>(call: impl FnOnce() -> R) -> R {
-    let outer = DENIED.replace(true);
-    let result = call();
-    DENIED.set(outer);
-    result
+    during(&DENIED, call)
 }
 
 /// Whether this thread is inside [`denied`].

@@ -2,29 +2,20 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+#[path = "../common/artifact.rs"]
+mod artifact;
+
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+pub use artifact::artifact as release;
 use serde_json::Value;
 
 /// The repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A file that the release build makes.
-pub fn release(name: &str) -> PathBuf {
-    let target =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp is in the target directory");
-    let path = target.join("release").join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --release --workspace` first",
-        path.display()
-    );
-    path
 }
 
 /// The command, with none of the variables that change what it or ROCm does.
@@ -79,14 +70,8 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// `examples/alloc_probe.cpp`, compiled.
 pub fn alloc_probe() -> PathBuf {
-    let source =
-        std::fs::read_to_string(root().join("examples/alloc_probe.cpp")).expect("alloc_probe.cpp");
-    compile(
-        "alloc_probe",
-        &source,
-        &["-std=c++17", "-O1", "-D__HIP_PLATFORM_AMD__"],
-        &["-lamdhip64", "-lhsa-runtime64", "-ldl"],
-    )
+    let libraries = ["-std=c++17", "-lamdhip64", "-lhsa-runtime64", "-ldl"];
+    artifact::compile("examples/alloc_probe.cpp", "alloc_probe", &libraries)
 }
 
 /// Compiles C++, once for each source text: the tests may run in processes of their own.

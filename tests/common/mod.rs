@@ -4,16 +4,17 @@
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 pub mod artifact;
+pub mod pair;
 
 use std::ffi::OsString;
-use std::hash::{Hash, Hasher};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use self::artifact::{artifact, target_dir};
+use self::artifact::artifact;
+pub use self::artifact::compile;
 use kfd_abi::log::{Event, Ioctl, Memory, Record};
 
 /// A program that runs longer than this hangs.
@@ -32,33 +33,6 @@ pub fn kfdsim() -> PathBuf {
 fn scratch() -> &'static Path {
     static DIR: OnceLock<tempfile::TempDir> = OnceLock::new();
     DIR.get_or_init(|| tempfile::tempdir().expect("a temporary directory")).path()
-}
-
-/// Compiles a file of the repository; `arguments` go to the compiler after it. Made once for
-/// each content: test processes share what one of them compiled.
-pub fn compile(source: &str, name: &str, arguments: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
-    let mut hash = std::hash::DefaultHasher::new();
-    (std::fs::read(&source).expect("the source is readable"), arguments).hash(&mut hash);
-    let dir = target_dir().join("test-programs").join(format!("{name}-{:016x}", hash.finish()));
-    let out = dir.join(name);
-    if out.exists() {
-        return out;
-    }
-    std::fs::create_dir_all(&dir).expect("the target directory is writable");
-    let part = dir.join(format!("{}.part", std::process::id()));
-    let compiler = if source.extension().is_some_and(|kind| kind == "cpp") { "g++" } else { "gcc" };
-    let status = Command::new(compiler)
-        .args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-D__HIP_PLATFORM_AMD__"])
-        .arg(&source)
-        .args(arguments)
-        .arg("-o")
-        .arg(&part)
-        .status()
-        .unwrap_or_else(|error| panic!("{compiler}: {error}; install g++"));
-    assert!(status.success(), "{compiler} {} failed: {status}", source.display());
-    std::fs::rename(&part, &out).expect("rename within a directory");
-    out
 }
 
 /// `examples/alloc_probe.cpp`.
@@ -98,6 +72,14 @@ impl Run {
 
     pub fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.arg(argument);
+        self
+    }
+
+    pub fn args<A: AsRef<std::ffi::OsStr>>(
+        mut self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        self.command.args(arguments);
         self
     }
 

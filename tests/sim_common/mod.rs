@@ -2,12 +2,14 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+#[path = "../common/artifact.rs"]
+mod artifact;
+
 use std::ffi::OsStr;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use kfd_abi::log::{Event, Ioctl, Record};
@@ -15,17 +17,9 @@ use kfd_abi::log::{Event, Ioctl, Record};
 /// A program that runs longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 /// The release build of the simulator.
 pub fn kfdsim() -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    let path = root().join(target).join("release/libkfdsim.so");
-    assert!(path.exists(), "{} is missing: cargo build --release -p kfdsim", path.display());
-    path
+    artifact::artifact("libkfdsim.so")
 }
 
 /// A directory for this test process.
@@ -35,35 +29,26 @@ fn scratch() -> &'static Path {
 }
 
 /// linux/kfd_ioctl.h includes drm/drm.h, which only libdrm-dev has, and needs its types only.
-fn include() -> &'static Path {
-    static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let include = scratch().join("include");
-        std::fs::create_dir_all(include.join("drm")).expect("an include directory");
-        std::fs::write(include.join("drm/drm.h"), "#include <linux/types.h>\n").expect("drm.h");
-        include
-    })
+fn include() -> PathBuf {
+    let include = artifact::target_dir().join("test-programs/include");
+    std::fs::create_dir_all(include.join("drm")).expect("an include directory");
+    let header = include.join("drm/drm.h");
+    if !header.exists() {
+        std::fs::write(header, "#include <linux/types.h>\n").expect("drm.h");
+    }
+    include
 }
 
 /// Compiles `tests/programs/NAME`, a C or C++ file.
 pub fn compile(name: &str) -> PathBuf {
-    // Tests of one binary run in threads, and may compile the same file at the same time.
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let source = root().join("tests/programs").join(name);
-    let out = scratch().join(format!("{name}.{}", COUNT.fetch_add(1, Ordering::Relaxed)));
-    let is_hip = source.extension() == Some(OsStr::new("cpp"));
-    let mut command = Command::new(if is_hip { "g++" } else { "gcc" });
-    command.args(["-O1", "-g", "-I"]).arg(include()).arg(&source).arg("-o").arg(&out);
-    if is_hip {
-        // HIP's headers are not written for -Wall.
-        command.args(["-std=c++17", "-w", "-D__HIP_PLATFORM_AMD__", "-lamdhip64"]);
-    } else {
-        command.args(["-Wall", "-Wextra", "-Werror"]);
+    let include = format!("-I{}", include().display());
+    let mut arguments = vec![&include[..], "-lpthread", "-ldl"];
+    if Path::new(name).extension() == Some(OsStr::new("cpp")) {
+        // The copies do not look at every status.
+        arguments.extend(["-std=c++17", "-w", "-lamdhip64"]);
     }
-    command.args(["-lpthread", "-ldl"]);
-    let status = command.status().expect("gcc and g++ are installed");
-    assert!(status.success(), "{command:?}: {status}");
-    out
+    let program = Path::new(name).file_stem().expect("a name").to_string_lossy();
+    artifact::compile(&format!("tests/programs/{name}"), &program, &arguments)
 }
 
 /// What came of a run.
