@@ -18,6 +18,12 @@ need_command() {
     command -v "$1" >/dev/null || add_missing "the command $1" "$2"
 }
 
+# need_library FILE PACKAGE: the package is missing if the loader does not know the library.
+need_library() {
+    # /sbin is not in everybody's PATH.
+    [[ $(PATH=$PATH:/sbin:/usr/sbin ldconfig -p) == *"$1"* ]] || add_missing "the library $1" "$2"
+}
+
 # need_rocm: the ROCm headers and libraries are missing if nothing links with them.
 need_rocm() {
     find_rocm || add_missing "the HIP and HSA headers and libraries" libamdhip64-dev libhsa-runtime-dev

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 cargo_deny_version=0.20.2
+hip_python_version=10.0.0.0.1.2
 
 usage() {
     cat <<'TEXT'
@@ -82,6 +83,9 @@ step_tools() {
     need_command shellcheck shellcheck
     need_command valgrind valgrind
     need_command python3 python3
+    python3 -c 'import ensurepip, venv' 2>/dev/null || add_missing "Python's venv" python3-venv
+    need_library libjemalloc.so.2 libjemalloc2
+    need_library libtcmalloc_minimal.so.4 libtcmalloc-minimal4
     need_rocm
     install_missing yes no
     if ! cargo_deny --version >/dev/null 2>&1; then
@@ -89,6 +93,18 @@ step_tools() {
         cargo install --locked --debug --no-default-features --root "$tools" \
             --version "$cargo_deny_version" cargo-deny
     fi
+    make_hip_python || say "hip-python cannot be installed: its test will be SKIPPED"
+}
+
+# The environment with hip-python that a test uses, where it can be made.
+hip_python=${XDG_CACHE_HOME:-$HOME/.cache}/rdnafix/hip-python-$hip_python_version
+
+make_hip_python() {
+    [[ -x $hip_python/bin/python ]] && return
+    rm -rf "$hip_python.new"
+    python3 -m venv "$hip_python.new" &&
+        "$hip_python.new/bin/pip" install --quiet "hip-python==$hip_python_version" &&
+        mv "$hip_python.new" "$hip_python"
 }
 
 # The installed cargo-deny, or the one that the step tools has built.
@@ -109,6 +125,9 @@ step_e2e() {
     find_rocm || skip "no ROCm here (HIP and HSA headers and libraries)"
     local -a tests=(--test '*')
     if [[ $quick == yes ]]; then tests=(--test 'cli_*'); fi
+    if [[ -x $hip_python/bin/python ]]; then
+        local -x RDNAFIX_TEST_HIP_PYTHON=$hip_python/bin/python
+    fi
     # A test that cannot run here says so on a line of its own and is counted in the summary.
     local code=0
     if cargo nextest --version >/dev/null 2>&1; then

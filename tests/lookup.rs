@@ -37,6 +37,29 @@ fn a_python_program_gets_non_coherent_pinned_memory_with_dlsym() {
     assert_eq!(pinned.last().map(String::as_str), Some("USERPTR non-coherent gfx1030#0=NC"));
 }
 
+/// hip-python is a package of PyPI; scripts/test.sh makes an environment that has it.
+#[test]
+fn hip_python_gets_non_coherent_pinned_memory_with_dlsym() {
+    let Some(python) = std::env::var_os("RDNAFIX_TEST_HIP_PYTHON") else {
+        eprintln!("SKIPPED: hip-python: RDNAFIX_TEST_HIP_PYTHON names no Python that has it");
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/uses_hip_python.py");
+    let run = |dlsym: &str| {
+        let run = Run::new(&python).arg(&script).interposed().env("RDNAFIX_DLSYM", dlsym);
+        run.on("gfx1030").go().well()
+    };
+    for (dlsym, pinned) in
+        [("0", "USERPTR coherent gfx1030#0=UC"), ("1", "USERPTR non-coherent gfx1030#0=NC")]
+    {
+        let ran = run(dlsym);
+        assert_eq!(ran.stdout(), "hipHostMalloc 0\nhipMallocManaged 0\n");
+        let last = |call: &str| ran.memory(call).last().cloned().unwrap_or_default();
+        assert_eq!(last("hipHostMalloc"), pinned);
+        assert_eq!(last("hipMallocManaged"), "SVM non-coherent gfx1030#0=NC");
+    }
+}
+
 /// dlsym(RTLD_NEXT) answers by its caller's return address, which must still be the caller's.
 #[test]
 fn a_second_library_that_wraps_malloc_finds_the_next_one() {
