@@ -19,6 +19,7 @@ Runs all tests, or the named steps:
   lint        clippy, warnings are errors
   build       the release build, which the end-to-end tests use
   unit        unit and property tests of all crates
+  threads     the state that threads share without locks, under ThreadSanitizer
   e2e         end-to-end tests: the real ROCm libraries on the simulated GPU
   examples    the examples compile without warnings, and start
   shell       shellcheck
@@ -33,7 +34,7 @@ Runs all tests, or the named steps:
 TEXT
 }
 
-all_steps=(tools format lint build unit e2e examples shell licenses advisories docs bench readme)
+all_steps=(tools format lint build unit threads e2e examples shell licenses advisories docs bench readme)
 quick_steps=(format lint build unit e2e)
 
 quick=no
@@ -85,6 +86,7 @@ step_tools() {
     need_command python3 python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || add_missing "Python's venv" python3-venv
     need_library libjemalloc.so.2 libjemalloc2
+    [[ -e /lib/ld-linux.so.2 ]] || add_missing "a 32-bit loader" libc6-i386
     need_library libtcmalloc_minimal.so.4 libtcmalloc-minimal4
     need_rocm
     install_missing yes no
@@ -119,6 +121,20 @@ step_build() { cargo build --release --workspace; }
 step_unit() {
     cargo test --workspace --exclude rdnafix --no-fail-fast
     cargo test --package rdnafix --lib --no-fail-fast
+}
+
+step_threads() {
+    local host
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    compgen -G "$(rustc --print sysroot)/lib/rustlib/$host/lib/librustc-*_rt.tsan.a" >/dev/null ||
+        skip "this Rust toolchain comes without ThreadSanitizer"
+    # The standard library is not instrumented, so its locks would be reported: only what does
+    # without them is run. The flags are unstable, and the toolchain is pinned.
+    echo 'race:std::sync::mpmc' >"$work/suppressions" # the channel of the test harness
+    RUSTC_BOOTSTRAP=1 TSAN_OPTIONS="suppressions=$work/suppressions" \
+        RUSTFLAGS='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer' \
+        cargo test --package rdnafix --lib --target "$host" \
+        --target-dir "$(target_directory)/tsan" without_locks -- --test-threads=1
 }
 
 step_e2e() {

@@ -28,7 +28,7 @@ type Dlvsym = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) ->
 macro_rules! lookup {
     ($name:ident, $pass:ident, $real:ident, $choose:ident) => {
         // SAFETY: the name is the C library's own, which is the point of it.
-        #[unsafe(no_mangle)]
+        #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
         pub(crate) unsafe extern "C" fn $name() {
             core::arch::naked_asm!(

@@ -5,15 +5,15 @@
 //! another thread is in the loader, or settles the mode, on behalf of this library.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::{hsa, remember, report};
 
 /// Threads that a fork has to wait for.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
-/// Whether a thread forks, for which others wait outside.
-static FORKING: AtomicBool = AtomicBool::new(false);
+/// Threads that fork, for which others wait outside.
+static FORKING: AtomicUsize = AtomicUsize::new(0);
 static REGISTERED: AtomicU8 = AtomicU8::new(NOT_YET);
 const NOT_YET: u8 = 0;
 const BEING_DONE: u8 = 1;
@@ -36,16 +36,25 @@ pub(crate) fn held_off<R>(work: impl FnOnce() -> R) -> R {
     }
     if DEPTH.get() == 0 {
         watch();
-        INSIDE.fetch_add(1, Ordering::SeqCst);
-        if FORKING.load(Ordering::SeqCst) {
-            INSIDE.fetch_sub(1, Ordering::SeqCst);
-            wait_while(|| FORKING.load(Ordering::SeqCst));
-            INSIDE.fetch_add(1, Ordering::SeqCst);
-        }
+        enter();
     }
     DEPTH.set(DEPTH.get() + 1);
     let _leave = Leave;
     work()
+}
+
+/// Counts this thread as inside, at a moment when no thread forks.
+fn enter() {
+    const TRIES: u32 = 3;
+    for _ in 0..TRIES {
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        if FORKING.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        INSIDE.fetch_sub(1, Ordering::SeqCst);
+        wait_while(|| FORKING.load(Ordering::SeqCst) != 0);
+    }
+    INSIDE.fetch_add(1, Ordering::SeqCst);
 }
 
 /// Waits, but not for ever: a constructor that forks holds the loader's lock, for which the
@@ -80,18 +89,18 @@ fn watch() {
 }
 
 extern "C" fn in_parent_before() {
-    FORKING.store(true, Ordering::SeqCst);
+    FORKING.fetch_add(1, Ordering::SeqCst);
     if DEPTH.get() == 0 {
         wait_while(|| INSIDE.load(Ordering::SeqCst) != 0);
     }
 }
 
 extern "C" fn in_parent_after() {
-    FORKING.store(false, Ordering::SeqCst);
+    FORKING.fetch_sub(1, Ordering::SeqCst);
 }
 
 extern "C" fn in_child() {
-    FORKING.store(false, Ordering::SeqCst);
+    FORKING.store(0, Ordering::SeqCst);
     INSIDE.store(usize::from(DEPTH.get() != 0), Ordering::SeqCst);
     remember::CHOSEN.forget_all();
     remember::PINNED.forget_all();

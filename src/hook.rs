@@ -101,7 +101,7 @@ macro_rules! hooks {
             $(
                 #[doc = $what]
                 // SAFETY: the name is the ROCm function's own, which is the point of it.
-                #[unsafe(no_mangle)]
+                #[cfg_attr(not(test), unsafe(no_mangle))]
                 #[unsafe(naked)]
                 pub(super) unsafe extern "C" fn $name() {
                     core::arch::naked_asm!(

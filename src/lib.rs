@@ -6,6 +6,10 @@
 //! with what came out. The library is inherited by every process under the user's command, so
 //! it does nothing but read its environment until a hooked function is called.
 
+#![cfg_attr(
+    test,
+    allow(dead_code, non_snake_case, reason = "tests do not export the functions of ROCm's names")
+)]
 #![allow(missing_docs, reason = "the interface of this library is C; docs/hooks.md documents it")]
 
 mod caller;
@@ -26,6 +30,8 @@ mod remember;
 mod report;
 mod resolve;
 mod seen;
+#[cfg(test)]
+mod test_threads;
 mod tool;
 
 /// Reads the environment while the process has one thread.

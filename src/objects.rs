@@ -20,6 +20,11 @@ impl Scope {
     /// Every address.
     pub(crate) const EVERYWHERE: Self = Self { start: 0, size: usize::MAX };
 
+    #[cfg(test)]
+    pub(crate) const fn of(start: usize, size: usize) -> Self {
+        Self { start, size }
+    }
+
     /// Whether an address lies in it.
     pub(crate) fn contains(self, address: usize) -> bool {
         address.wrapping_sub(self.start) < self.size

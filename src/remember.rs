@@ -74,3 +74,31 @@ impl<T: Copy> Memory<T> {
         self.count.store(0, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_threads_remember_and_forget_at_once() {
+        static SHARED: Memory<usize> = Memory::new();
+        const EACH: usize = 200;
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                scope.spawn(move || {
+                    for index in 0..EACH {
+                        let start = (thread * EACH + index) * 0x1000;
+                        SHARED.with(|ranges| ranges.set(start, 0x1000, thread));
+                        assert_eq!(SHARED.with(|ranges| ranges.at(start + 1)), Some(thread));
+                        assert!(!SHARED.is_empty());
+                        assert_eq!(
+                            SHARED.with(|ranges| ranges.take(start)),
+                            Some((0x1000, thread))
+                        );
+                    }
+                });
+            }
+        });
+        assert!(SHARED.is_empty());
+    }
+}

@@ -208,3 +208,26 @@ fn find_inside(
     })?;
     Some((calling.scope, found))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also run under ThreadSanitizer, by scripts/test.sh.
+    #[test]
+    fn without_locks_many_threads_find_and_keep_a_value_for_each_caller() {
+        static SHARED: PerCaller<usize> = PerCaller::new();
+        crate::test_threads::run(8, || {
+            for round in 0..500 {
+                let caller = round % 20 * 100 + 5;
+                let scope = Scope::of(caller - 5, 100);
+                let found = SHARED.get(caller, || Some((scope, caller / 100)));
+                assert_eq!(found, Some((scope, &(caller / 100))));
+            }
+        });
+        let mut values = 0;
+        SHARED.each(|_, _| values += 1);
+        assert!((20..=160).contains(&values), "{values}");
+        assert_eq!(SHARED.get(5000, || None), None);
+    }
+}

@@ -15,7 +15,7 @@ use crate::{hooks, mode, report, seen};
 
 /// Where among the tools: ROCr loads them in ascending order, and the last sees calls first.
 // SAFETY: ROCr looks this name up; nothing else defines it.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 #[used]
 pub static HSA_AMD_TOOL_PRIORITY: u32 = 100;
 
@@ -119,7 +119,7 @@ static TABLE: AtomicPtr<Version> = AtomicPtr::new(std::ptr::null_mut());
 /// # Safety
 /// For ROCr to call.
 // SAFETY: ROCr looks this name up in every tool library; it is the interface.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn OnLoad(
     table: *mut ApiTable,
     _runtime_version: u64,
@@ -164,7 +164,7 @@ pub(crate) unsafe extern "C" fn OnLoad(
 
 /// `void OnUnload()`: ROCr is shutting down; its table goes with it.
 // SAFETY: as for OnLoad.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub(crate) extern "C" fn OnUnload() {
     TABLE.store(std::ptr::null_mut(), Ordering::Release);
 }

@@ -34,17 +34,21 @@ struct Row {
     fell_back: AtomicU64,
 }
 
+impl Row {
+    const fn new() -> Self {
+        Self {
+            key: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            fell_back: AtomicU64::new(0),
+        }
+    }
+}
+
 /// More combinations than a program can produce without trying to; what does not fit is
 /// counted as a whole.
 const ROWS: usize = 256;
-static TABLE: [Row; ROWS] = [const {
-    Row {
-        key: AtomicU64::new(0),
-        calls: AtomicU64::new(0),
-        bytes: AtomicU64::new(0),
-        fell_back: AtomicU64::new(0),
-    }
-}; ROWS];
+static TABLE: [Row; ROWS] = [const { Row::new() }; ROWS];
 static NOT_COUNTED: AtomicU64 = AtomicU64::new(0);
 static THROUGH_TABLE: AtomicU64 = AtomicU64::new(0);
 static HANDED_OUT: AtomicU64 = AtomicU64::new(0);
@@ -64,11 +68,14 @@ pub(crate) fn start() {
 
 /// Counts a call. Thread-safe, and safe in a signal handler.
 pub(crate) fn count(call: &Call) {
-    if !wanted() {
-        return;
+    if wanted() {
+        count_in(&TABLE, call);
     }
+}
+
+fn count_in(table: &[Row], call: &Call) {
     let key = pack(call);
-    for row in &TABLE {
+    for row in table {
         let found = match row.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => true,
             Err(there) => there == key,
@@ -141,4 +148,38 @@ fn rows() -> Vec<Counted> {
         .collect();
     rows.sort_by_key(|row| row.key);
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also run under ThreadSanitizer, by scripts/test.sh.
+    #[test]
+    fn without_locks_no_call_of_many_threads_is_lost() {
+        const THREADS: usize = 8;
+        const EACH: u32 = 1000;
+        let table: Vec<Row> = (0..16).map(|_| Row::new()).collect();
+        crate::test_threads::run(THREADS, || {
+            for index in 0..EACH {
+                let call = Call {
+                    hook: Hook::HipHostMalloc,
+                    gpu: GfxTarget::from_name("gfx1030"),
+                    rewritten: index % 2 == 0,
+                    reason: Reason::NobodyAsked,
+                    detail: index % 5,
+                    bytes: 3,
+                    fell_back: false,
+                };
+                count_in(&table, &call);
+            }
+        });
+        let sum = |number: fn(&Row) -> &AtomicU64| -> u64 {
+            table.iter().map(|row| number(row).load(Ordering::Relaxed)).sum()
+        };
+        let calls = THREADS as u64 * u64::from(EACH);
+        assert_eq!((sum(|row| &row.calls), sum(|row| &row.bytes)), (calls, 3 * calls));
+        let used = table.iter().filter(|row| row.key.load(Ordering::Relaxed) != 0).count();
+        assert_eq!(used, 10, "one row for each kind of call");
+    }
 }

@@ -25,7 +25,12 @@ pub fn artifact(name: &str) -> PathBuf {
 pub fn compile(source: &str, name: &str, arguments: &[&str]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let mut hash = DefaultHasher::new();
-    (std::fs::read(&source).expect("the source is readable"), arguments).hash(&mut hash);
+    let text = std::fs::read_to_string(&source).expect("the source is readable");
+    for header in text.lines().filter_map(|line| line.strip_prefix("#include \"")) {
+        let header = source.with_file_name(header.trim_end_matches('"'));
+        std::fs::read(header).expect("the header is readable").hash(&mut hash);
+    }
+    (text, arguments).hash(&mut hash);
     let dir = target_dir().join("test-programs").join(format!("{name}-{:016x}", hash.finish()));
     let out = dir.join(name);
     if out.exists() {

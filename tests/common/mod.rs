@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod pair;
+pub mod sequence;
 
 use std::ffi::OsString;
 use std::io::BufReader;
