@@ -11,10 +11,12 @@ use crate::{objects, seen};
 /// Libraries that poll memory from running kernels, by their file names.
 const DENIED: [&str; 2] = ["librccl*", "librocshmem*"];
 
-static CALLERS: PerCaller<Caller> = PerCaller::new();
+/// Copies of libamdhip64 that calls came from.
+static SEEN: PerCaller<()> = PerCaller::new();
 
 /// The kind of caller that `address` belongs to. Thread-safe; code outside every object (made
-/// at run time) counts as the program's.
+/// at run time) counts as the program's. Not kept: another library may come to the same place,
+/// and only a call that may be rewritten asks.
 pub(crate) fn at(address: usize) -> Caller {
     if seen::is_denied() {
         return Caller::Denied;
@@ -22,17 +24,18 @@ pub(crate) fn at(address: usize) -> Caller {
     if seen::is_explicit() {
         return Caller::HipRuntime;
     }
-    let found = CALLERS.get(address, || {
-        let object = objects::containing(address)?;
-        Some((object.scope, of_file(object.file_name(), config::get())))
-    });
-    found.map_or(Caller::Program, |(_, caller)| *caller)
+    let Some(object) = objects::containing(address) else { return Caller::Program };
+    let caller = of_file(object.file_name(), config::get());
+    if caller == Caller::HipRuntime {
+        SEEN.get(address, || Some((object.scope, ())));
+    }
+    caller
 }
 
-/// Whether a call came from code in these addresses, as far as callers were looked at.
+/// Whether a call came from the copy of libamdhip64 at these addresses.
 pub(crate) fn seen_in(scope: Scope) -> bool {
     let mut any = false;
-    CALLERS.each(|callers, _| any |= callers == scope);
+    SEEN.each(|callers, ()| any |= callers == scope);
     any
 }
 

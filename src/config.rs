@@ -31,6 +31,19 @@ pub(crate) struct Config {
     pub(crate) complaints: Vec<String>,
 }
 
+impl Config {
+    /// The program may change its directory before a file is opened.
+    fn with_absolute_paths(mut self) -> Self {
+        let log = self.log.as_mut().and_then(|log| log.file.as_mut());
+        for path in log.into_iter().chain(self.report.as_mut()) {
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        }
+        self
+    }
+}
+
 /// Where to log and how much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Log {
@@ -45,7 +58,7 @@ static CONFIG: OnceLock<Config> = OnceLock::new();
 /// The settings. Thread-safe; the first call, from the constructor, reads the environment.
 #[inline]
 pub(crate) fn get() -> &'static Config {
-    CONFIG.get_or_init(|| parse(variable))
+    CONFIG.get_or_init(|| parse(variable).with_absolute_paths())
 }
 
 fn variable(name: &CStr) -> Option<Vec<u8>> {

@@ -26,12 +26,30 @@ struct Symbol {
     size: u64,
 }
 
-/// The address of `name` in the first loaded object whose file name starts with one of
-/// `files` and that has it; null if there is none.
-pub(crate) fn function(files: &[&[u8]], name: &CStr) -> *const () {
+/// The address of `name` in the first object after this library that has it, else in the first
+/// one whose file name starts with one of `files`; null if there is none.
+pub(crate) fn next(files: &[&[u8]], name: &CStr) -> *const () {
+    let mut after_us = false;
+    let found = search(name, |info, _| {
+        // SAFETY: the description is the loader's.
+        after_us |= unsafe { contains(info, next as *const () as usize) };
+        after_us
+    });
+    if found.is_null() { in_files(files, name) } else { found }
+}
+
+/// The address of `name` in the first loaded object whose file name starts with one of `files`
+/// and that has it; null if there is none.
+pub(crate) fn in_files(files: &[&[u8]], name: &CStr) -> *const () {
+    search(name, |_, file| files.iter().any(|wanted| file.starts_with(wanted)))
+}
+
+/// The address of `name` in the first object, in the loader's order, that `wanted` accepts and
+/// that has it. This library's own export does not count.
+fn search(name: &CStr, mut wanted: impl FnMut(&libc::dl_phdr_info, &[u8]) -> bool) -> *const () {
     struct Search<'a> {
-        files: &'a [&'a [u8]],
         name: &'a CStr,
+        wanted: &'a mut dyn FnMut(&libc::dl_phdr_info, &[u8]) -> bool,
         found: *const (),
     }
     unsafe extern "C" fn visit(
@@ -47,16 +65,32 @@ pub(crate) fn function(files: &[&[u8]], name: &CStr) -> *const () {
         // SAFETY: the loader's name of an object is NUL-terminated.
         let path = unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes();
         let file = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-        if search.files.iter().any(|wanted| file.starts_with(wanted)) {
+        let wanted = (search.wanted)(info, file);
+        // SAFETY: the description is the loader's.
+        let ours = unsafe { contains(info, next as *const () as usize) };
+        // The addresses in the tables of the kernel's own object are not made absolute.
+        if wanted && !ours && !file.starts_with(b"linux-vdso") {
             // SAFETY: the object is mapped for as long as the loader calls back.
             search.found = unsafe { in_object(info, search.name) };
         }
         c_int::from(!search.found.is_null())
     }
-    let mut search = Search { files, name, found: std::ptr::null() };
+    let mut search = Search { name, wanted: &mut wanted, found: std::ptr::null() };
     // SAFETY: `visit` has the required signature and `search` outlives the call.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     search.found
+}
+
+/// # Safety
+/// The description must be the loader's.
+unsafe fn contains(info: &libc::dl_phdr_info, address: usize) -> bool {
+    // SAFETY: the loader describes dlpi_phnum headers at dlpi_phdr.
+    let headers =
+        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    headers.iter().filter(|header| header.p_type == libc::PT_LOAD).any(|header| {
+        let start = (info.dlpi_addr + header.p_vaddr) as usize;
+        address.wrapping_sub(start) < header.p_memsz as usize
+    })
 }
 
 /// # Safety
@@ -136,25 +170,15 @@ mod tests {
 
     #[test]
     fn a_function_of_the_c_library_is_found_where_dlsym_finds_it() {
-        for name in [c"getenv", c"dl_iterate_phdr", c"strlen", c"mmap"] {
+        for name in [c"getenv", c"dl_iterate_phdr", c"mmap"] {
             // SAFETY: a valid name.
             let expected = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-            // strlen is chosen for the processor when it is bound; its symbol is the chooser.
-            if name != c"strlen" {
-                assert_eq!(
-                    function(&[b"libc.so.6"], name),
-                    expected.cast_const().cast(),
-                    "{name:?}"
-                );
-            }
-            assert!(!function(&[b"libc.so.6"], name).is_null());
+            assert_eq!(next(&[b"libc.so.6"], name), expected.cast_const().cast(), "{name:?}");
         }
     }
 
     #[test]
     fn what_is_not_there_is_not_found() {
-        assert!(function(&[b"libc.so.6"], c"hipMalloc").is_null());
-        assert!(function(&[b"libnothing.so"], c"getenv").is_null());
-        assert!(function(&[], c"getenv").is_null());
+        assert!(next(&[b"libc.so.6"], c"hipMalloc").is_null());
     }
 }

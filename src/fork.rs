@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::{hsa, remember, report};
+use crate::{cancel, hsa, remember, report};
 
 /// Threads that a fork has to wait for.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
@@ -61,12 +61,14 @@ fn enter() {
 /// other thread may itself be waiting.
 fn wait_while(condition: impl Fn() -> bool) {
     const TURNS: u32 = 2000;
-    for _ in 0..TURNS {
-        if !condition() {
-            return;
+    cancel::held_off(|| {
+        for _ in 0..TURNS {
+            if !condition() {
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(50));
         }
-        std::thread::sleep(Duration::from_micros(50));
-    }
+    });
 }
 
 /// Registers the handlers, once.

@@ -2,7 +2,7 @@
 //! matched to KFD's GPUs by PCI address, and their memory pools. Decides nothing.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use kfd_abi::topology::PciAddress;
 use policy::{GfxTarget, Owner, pool_flags};
@@ -75,13 +75,17 @@ pub(crate) struct Hsa {
     pool_free: PoolFree,
     system_info: SystemInfo,
     agents: AtomicPtr<Agents>,
+    /// Set when the runtime was shut down: the agents have to be read again.
+    stale: AtomicBool,
     /// Allocation flags that this release was seen to accept.
     accepted: AtomicU32,
 }
 
 /// The agents of a runtime between hsa_init and hsa_shut_down.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Agents {
+    /// hsa_agent_t of every agent
+    handles: Vec<u64>,
     gpus: Vec<GpuAgent>,
     pools: Vec<Pool>,
 }
@@ -108,6 +112,7 @@ pub(crate) struct Pool {
 }
 
 static COPIES: PerCaller<Hsa> = PerCaller::new();
+static NO_AGENTS: Agents = Agents { handles: Vec::new(), gpus: Vec::new(), pools: Vec::new() };
 
 /// The copy of ROCr that the code at `caller` uses. Thread-safe.
 pub(crate) fn near(caller: usize) -> Option<&'static Hsa> {
@@ -136,6 +141,7 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hsa> {
                         c"hsa_system_get_info",
                     )?),
                     agents: AtomicPtr::new(std::ptr::null_mut()),
+                    stale: AtomicBool::new(false),
                     accepted: AtomicU32::new(0),
                 }
             };
@@ -145,9 +151,8 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hsa> {
 }
 
 /// After hsa_shut_down, or in a forked child: handles seen so far mean nothing any more.
-/// Tables that another thread may be reading are left behind.
 pub(crate) fn forget_agents() {
-    COPIES.each(|_, hsa| hsa.agents.store(std::ptr::null_mut(), Ordering::Release));
+    COPIES.each(|_, hsa| hsa.stale.store(true, Ordering::Release));
 }
 
 impl Hsa {
@@ -155,19 +160,29 @@ impl Hsa {
     pub(crate) fn agents(&self) -> &'static Agents {
         let known = self.agents.load(Ordering::Acquire);
         // SAFETY: published tables are leaked boxes.
-        unsafe { known.as_ref::<'static>() }.unwrap_or_else(|| self.read_agents())
+        let known = unsafe { known.as_ref::<'static>() };
+        known.filter(|_| !self.stale.load(Ordering::Acquire)).unwrap_or_else(|| self.read_agents())
     }
 
-    /// Reads the agents anew: a handle was not among those known.
+    /// Reads the agents anew: a handle was not among those known. What is replaced is left
+    /// behind, as another thread may be reading it.
     pub(crate) fn read_agents(&self) -> &'static Agents {
+        let stale = self.stale.swap(false, Ordering::AcqRel);
         let mut gathering =
             Gathering { hsa: self, agents: Agents::default(), agent: 0, owner: Owner::Cpu };
         // SAFETY: the callback has the declared type and gets the pointer that it expects.
         let status = unsafe { (self.iterate_agents)(visit_agent, (&raw mut gathering).cast()) };
-        let agents = Box::leak(Box::new(gathering.agents));
-        if status == SUCCESS {
-            self.agents.store(agents, Ordering::Release);
+        if status != SUCCESS {
+            self.stale.fetch_or(stale, Ordering::AcqRel);
+            return &NO_AGENTS;
         }
+        // SAFETY: published tables are leaked boxes.
+        let known = unsafe { self.agents.load(Ordering::Acquire).as_ref::<'static>() };
+        if let Some(known) = known.filter(|known| **known == gathering.agents) {
+            return known;
+        }
+        let agents = Box::leak(Box::new(gathering.agents));
+        self.agents.store(agents, Ordering::Release);
         agents
     }
 
@@ -234,6 +249,11 @@ impl Agents {
         if coarse(&pool) { Some(pool.handle) } else { Some(self.pools.iter().find(coarse)?.handle) }
     }
 
+    /// Whether there is an agent of that handle.
+    pub(crate) fn knows(&self, handle: u64) -> bool {
+        self.handles.contains(&handle)
+    }
+
     /// The GPU agent of that handle.
     pub(crate) fn gpu(&self, handle: u64) -> Option<&GpuAgent> {
         self.gpus.iter().find(|gpu| gpu.handle == handle)
@@ -269,6 +289,7 @@ unsafe extern "C" fn visit_agent(agent: u64, data: *mut c_void) -> Status {
     // SAFETY: `data` is what read_agents passed, borrowed by nobody else meanwhile.
     let gathering = unsafe { &mut *data.cast::<Gathering<'_>>() };
     let hsa = gathering.hsa;
+    gathering.agents.handles.push(agent);
     gathering.agent = agent;
     gathering.owner = match Hsa::info(hsa.agent_info, agent, agent_info::DEVICE) {
         Some(DEVICE_CPU) => Owner::Cpu,
@@ -318,7 +339,7 @@ mod tests {
             pools.push(pool(agent * 1000, agent, Owner::Gpu, pool_flags::COARSE));
             pools.push(pool(agent * 1000 + 1, agent, Owner::Gpu, pool_flags::FINE));
         }
-        Agents { gpus, pools }
+        Agents { handles: Vec::new(), gpus, pools }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 #![allow(missing_docs, reason = "the interface of this library is C; docs/hooks.md documents it")]
 
 mod caller;
+mod cancel;
 mod config;
 mod dl;
 mod elf;

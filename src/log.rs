@@ -1,85 +1,108 @@
 //! Logging: a tracing subscriber that writes each event as one line with one write(2).
 //!
 //! tracing-subscriber is not used here: its formatter keeps a thread-local buffer with a
-//! destructor, and nothing in a preloaded library may run when a thread ends.
+//! destructor, and nothing in a preloaded library may run when a thread ends. No descriptor is
+//! kept either: a program that closes all of them would have ours next in a file of its own.
 
 use std::fmt::Write as _;
-use std::os::fd::{IntoRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+use crate::cancel;
 use crate::config::Log;
 
 /// Starts logging as `log` says; a file that cannot be opened is reported on standard error.
-pub(crate) fn start(log: &Log) {
-    let fd = match &log.file {
-        None if NO_STDERR.load(Ordering::Relaxed) => return,
-        None => libc::STDERR_FILENO,
-        Some(path) => match std::fs::OpenOptions::new().append(true).create(true).open(path) {
-            Ok(file) => file.into_raw_fd(),
-            Err(error) => {
-                complain(&format!(
-                    "RDNAFIX_LOG: cannot open {}: {error}; not logging",
-                    path.display()
-                ));
-                return;
-            }
-        },
-    };
+pub(crate) fn start(log: &'static Log) {
+    if let Some(path) = &log.file
+        && let Err(error) = open(path)
+    {
+        complain(&format!("RDNAFIX_LOG: cannot open {}: {error}; not logging", path.display()));
+        return;
+    }
     // An error means that a subscriber is there already, which is the one set here.
-    let _ = tracing::subscriber::set_global_default(Lines { fd, level: log.level });
+    let _ = tracing::subscriber::set_global_default(Lines { log });
 }
 
-/// Set if descriptor 2 was closed at the start: one that is opened later is the program's file.
-static NO_STDERR: AtomicBool = AtomicBool::new(false);
+fn open(path: &PathBuf) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().append(true).create(true).open(path)
+}
 
-/// Looks whether there is a standard error; called by the constructor.
+/// Device and inode of standard error at the start; 0 if it was closed.
+static STDERR: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+/// Looks which file standard error is; called by the constructor.
 pub(crate) fn note_stderr() {
-    // SAFETY: only asks about a descriptor.
-    let closed = unsafe { libc::fcntl(libc::STDERR_FILENO, libc::F_GETFD) } < 0;
-    NO_STDERR.store(closed, Ordering::Relaxed);
+    if let Some(identity) = identity(libc::STDERR_FILENO) {
+        for (cell, number) in STDERR.iter().zip(identity) {
+            cell.store(number, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether descriptor 2 still is what it was: another file is the program's own.
+fn stderr_is_ours() -> bool {
+    let noted = [&STDERR[0], &STDERR[1]].map(|cell| cell.load(Ordering::Relaxed));
+    identity(libc::STDERR_FILENO) == Some(noted)
+}
+
+fn identity(fd: RawFd) -> Option<[u64; 2]> {
+    let mut about = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: a valid place for the result, which is filled in on success.
+    let about = unsafe {
+        if libc::fstat(fd, about.as_mut_ptr()) != 0 {
+            return None;
+        }
+        about.assume_init()
+    };
+    Some([about.st_dev, about.st_ino])
 }
 
 /// Says something on standard error that the user has to know although nobody asked for a log.
 pub(crate) fn complain(text: &str) {
-    if !NO_STDERR.load(Ordering::Relaxed) {
+    if stderr_is_ours() {
         write_line(libc::STDERR_FILENO, format!("rdnafix: {text}\n").as_bytes());
     }
 }
 
 /// One write(2): lines of several processes do not mix. What the file refuses is lost.
-pub(crate) fn write_line(fd: RawFd, line: &[u8]) {
+fn write_line(fd: RawFd, line: &[u8]) {
     // SAFETY: the pointer and length are those of a slice.
     unsafe { libc::write(fd, line.as_ptr().cast(), line.len()) };
 }
 
 struct Lines {
-    fd: RawFd,
-    level: LevelFilter,
+    log: &'static Log,
 }
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level
+        *metadata.level() <= self.log.level
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level)
+        Some(self.log.level)
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line(format!(
-            "rdnafix[{}] {:5} ",
-            std::process::id(),
-            event.metadata().level().as_str()
-        ));
+        let level = event.metadata().level().as_str();
+        let mut line = Line(format!("rdnafix[{}] {level:5} ", std::process::id()));
         event.record(&mut line);
         line.0.push('\n');
-        write_line(self.fd, line.0.as_bytes());
+        cancel::held_off(|| match &self.log.file {
+            Some(path) => {
+                if let Ok(file) = open(path) {
+                    write_line(file.as_raw_fd(), line.0.as_bytes());
+                }
+            }
+            None if stderr_is_ours() => write_line(libc::STDERR_FILENO, line.0.as_bytes()),
+            None => {}
+        });
     }
 
     // Spans are not used.

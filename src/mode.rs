@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use policy::Level;
 
-use crate::{config, fork, gpus, log, report};
+use crate::{cancel, config, fork, gpus, log, report};
 
 const UNSETTLED: u8 = 0;
 const FORWARD_ONLY: u8 = 1;
@@ -27,13 +27,8 @@ pub(crate) fn active() -> bool {
 
 #[cold]
 fn first_call() -> bool {
-    fork::held_off(|| SETTLE.call_once(settle));
+    cancel::held_off(|| fork::held_off(|| SETTLE.call_once(settle)));
     MODE.load(Ordering::Acquire) == ACTIVE
-}
-
-/// Whether any hook of this process was called.
-pub(crate) fn settled() -> bool {
-    MODE.load(Ordering::Relaxed) != UNSETTLED
 }
 
 /// Whether somebody reads what is decided: a report is wanted, or a log of every call.

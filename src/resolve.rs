@@ -8,9 +8,11 @@
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use libloading::os::unix::Library as Handle;
+
 use crate::hook::{Hook, Library};
 use crate::objects::{self, Scope};
-use crate::{fork, mode};
+use crate::{dl, fork, mode};
 
 /// A value for each calling object, found once and kept for ever. Reading takes no lock.
 pub(crate) struct PerCaller<T: 'static> {
@@ -178,8 +180,7 @@ fn find_inside(
     ours: *const (),
 ) -> Option<(Scope, *const ())> {
     let usable = |address: *const ()| !address.is_null() && address != ours;
-    // SAFETY: `name` is NUL-terminated; RTLD_NEXT counts from this library, which calls.
-    let next = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }.cast_const().cast::<()>();
+    let next = dl::lookup(libc::RTLD_NEXT, name);
     if usable(next) {
         // A library that came by dlopen(RTLD_GLOBAL) may go again: keep it.
         objects::keep(next as usize);
@@ -187,10 +188,11 @@ fn find_inside(
     }
     let calling = objects::containing(caller)?;
     let in_object = |path: &CStr| {
-        let handle = objects::open(path)?;
-        // SAFETY: only the address is taken here; callers give it the type of its C declaration.
-        let symbol = unsafe { handle.get::<*const ()>(name.to_bytes_with_nul()) }.ok()?;
-        let address = symbol.into_raw().cast_const().cast::<()>();
+        let handle = objects::open(path)?.into_raw();
+        let address = dl::lookup(handle, name);
+        // SAFETY: the handle was just taken out of one that owned it; the object stays loaded,
+        // as it was before.
+        drop(unsafe { Handle::from_raw(handle) });
         if !usable(address) {
             return None;
         }

@@ -11,6 +11,7 @@ thread_local! {
     static POOL: Cell<u32> = const { Cell::new(0) };
     static ADVISING: Cell<bool> = const { Cell::new(false) };
     static DENIED: Cell<bool> = const { Cell::new(false) };
+    static TABLE: Cell<bool> = const { Cell::new(false) };
     static EXPLICIT: Cell<bool> = const { Cell::new(false) };
     static FORWARDING: Cell<bool> = const { Cell::new(false) };
 }
@@ -86,4 +87,14 @@ pub(crate) fn denied<R>(call: impl FnOnce() -> R) -> R {
 /// Whether this thread is inside [`denied`].
 pub(crate) fn is_denied() -> bool {
     DENIED.get()
+}
+
+/// Runs `call`, which came through ROCr's table.
+pub(crate) fn through_table<R>(call: impl FnOnce() -> R) -> R {
+    during(&TABLE, call)
+}
+
+/// Whether this thread is inside [`through_table`].
+pub(crate) fn is_through_table() -> bool {
+    TABLE.get()
 }

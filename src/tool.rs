@@ -6,12 +6,12 @@
 //! A call that came through an exported hook passes here a second time, already decided, and
 //! is passed on.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::hook::pass_caller;
+use crate::hook::{Library, pass_caller};
 use crate::hsa::{LockToPool, PoolAllocate, Status, SvmAttribute, SvmAttributesSet, VmemCreate};
-use crate::{hooks, mode, report, seen};
+use crate::{dl, hooks, mode, objects, seen};
 
 /// Where among the tools: ROCr loads them in ascending order, and the last sees calls first.
 // SAFETY: ROCr looks this name up; nothing else defines it.
@@ -49,14 +49,15 @@ struct Layout {
 
 /// The layout of a table, by its version. AMD put two members in the middle at 5.6 without a
 /// new major version, so the size tells (hsa_api_trace.h of 5.2 to 7.2: sizes 400, 424 before;
-/// 456, 552, 560, 576, 592, 624 since). `None` for what was never seen.
+/// 456, 552, 560, 576, 592, 624 since). Since then members are only added at the end, so a
+/// larger table of the same major version is taken too. `None` for anything else.
 fn layout(root: Version, ext: Version) -> Option<Layout> {
     if !(1..=3).contains(&root.major) || !(1..=2).contains(&ext.major) || root.minor < 32 {
         return None;
     }
     let inserted = match ext.minor {
         400 | 424 => 0,
-        456.. => 0x10,
+        size if size >= 456 && size % 8 == 0 => 0x10,
         _ => return None,
     };
     let vmem = 0x1d8;
@@ -113,14 +114,72 @@ static VMEM_HANDLE_CREATE: Entry = Entry::new();
 /// The table that was changed, so that a second copy of ROCr is left alone.
 static TABLE: AtomicPtr<Version> = AtomicPtr::new(std::ptr::null_mut());
 
-/// `bool OnLoad(HsaApiTable* table, uint64_t runtime_version, uint64_t failed_tool_count,
-/// const char* const* failed_tool_names)`: called by ROCr inside hsa_init.
-///
-/// # Safety
-/// For ROCr to call.
-// SAFETY: ROCr looks this name up in every tool library; it is the interface.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(crate) unsafe extern "C" fn OnLoad(
+macro_rules! interface {
+    ($(#[$doc:meta])* $name:ident, $ours:ident, $whose:ident) => {
+        $(#[$doc])*
+        ///
+        /// Other libraries have functions of this name, and this one comes before them: a call
+        /// that is not ROCr's goes on to theirs.
+        // SAFETY: ROCr looks this name up in every tool library; it is the interface.
+        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                "push rcx",
+                // The return address is above the four; the stack is aligned after this.
+                "mov rdi, qword ptr [rsp + 32]",
+                "sub rsp, 8",
+                "call {whose}",
+                "add rsp, 8",
+                "pop rcx",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "test rax, rax",
+                "jz 2f",
+                "jmp rax",
+                "2:",
+                "jmp {ours}",
+                whose = sym $whose,
+                ours = sym $ours,
+            )
+        }
+    };
+}
+
+interface!(
+    /// `bool OnLoad(HsaApiTable* table, uint64_t runtime_version, uint64_t failed_tool_count,
+    /// const char* const* failed_tool_names)`: called by ROCr inside hsa_init.
+    OnLoad, on_load, whose_on_load
+);
+interface!(
+    /// `void OnUnload()`: called by ROCr inside hsa_shut_down.
+    OnUnload, on_unload, whose_on_unload
+);
+
+extern "C" fn whose_on_load(caller: usize) -> *const () {
+    whose(c"OnLoad", caller)
+}
+
+extern "C" fn whose_on_unload(caller: usize) -> *const () {
+    whose(c"OnUnload", caller)
+}
+
+/// Null if a call from `caller` is for this library, else the function that it is for.
+fn whose(name: &CStr, caller: usize) -> *const () {
+    let prefix = Library::Hsa.file_prefix().as_bytes();
+    let from_rocr =
+        objects::containing(caller).is_some_and(|object| object.file_name().starts_with(prefix));
+    if from_rocr {
+        return std::ptr::null();
+    }
+    dl::lookup(libc::RTLD_NEXT, name)
+}
+
+unsafe extern "C" fn on_load(
     table: *mut ApiTable,
     _runtime_version: u64,
     _failed: u64,
@@ -162,10 +221,8 @@ pub(crate) unsafe extern "C" fn OnLoad(
     true
 }
 
-/// `void OnUnload()`: ROCr is shutting down; its table goes with it.
-// SAFETY: as for OnLoad.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub(crate) extern "C" fn OnUnload() {
+/// ROCr is shutting down; its table goes with it.
+extern "C" fn on_unload() {
     TABLE.store(std::ptr::null_mut(), Ordering::Release);
 }
 
@@ -184,15 +241,6 @@ entry!(svm_attributes_set, handle_svm_attributes_set, pass_caller!(r8));
 entry!(vmem_handle_create, handle_vmem_handle_create, pass_caller!(r9));
 entry!(lock_to_pool, handle_lock_to_pool, pass_caller!(stack));
 
-/// Whether a call has been decided above: it came through an exported hook.
-fn decided() -> bool {
-    let decided = seen::is_forwarding();
-    if !decided {
-        report::through_table();
-    }
-    decided
-}
-
 unsafe extern "C" fn handle_pool_allocate(
     pool: u64,
     size: usize,
@@ -202,12 +250,14 @@ unsafe extern "C" fn handle_pool_allocate(
 ) -> Status {
     // SAFETY: the entry was taken from this function, whose type this is.
     let before: PoolAllocate = unsafe { POOL_ALLOCATE.before() };
-    if decided() {
+    if seen::is_forwarding() {
         // SAFETY: the program's own arguments to the function that it called.
         return unsafe { before(pool, size, flags, ptr) };
     }
     // SAFETY: the same.
-    unsafe { hooks::pool::allocate_with(before, pool, size, flags, ptr, caller) }
+    seen::through_table(|| unsafe {
+        hooks::pool::allocate_with(before, pool, size, flags, ptr, caller)
+    })
 }
 
 unsafe extern "C" fn handle_svm_attributes_set(
@@ -219,12 +269,14 @@ unsafe extern "C" fn handle_svm_attributes_set(
 ) -> Status {
     // SAFETY: the entry was taken from this function, whose type this is.
     let before: SvmAttributesSet = unsafe { SVM_ATTRIBUTES_SET.before() };
-    if decided() {
+    if seen::is_forwarding() {
         // SAFETY: the program's own arguments to the function that it called.
         return unsafe { before(ptr, size, list, count) };
     }
     // SAFETY: the same.
-    unsafe { hooks::svm::attributes_set_with(before, ptr, size, list, count, caller) }
+    seen::through_table(|| unsafe {
+        hooks::svm::attributes_set_with(before, ptr, size, list, count, caller)
+    })
 }
 
 unsafe extern "C" fn handle_vmem_handle_create(
@@ -237,12 +289,14 @@ unsafe extern "C" fn handle_vmem_handle_create(
 ) -> Status {
     // SAFETY: the entry was taken from this function, whose type this is.
     let before: VmemCreate = unsafe { VMEM_HANDLE_CREATE.before() };
-    if decided() {
+    if seen::is_forwarding() {
         // SAFETY: the program's own arguments to the function that it called.
         return unsafe { before(pool, size, kind, flags, handle) };
     }
     // SAFETY: the same.
-    unsafe { hooks::pool::vmem_create_with(before, pool, size, kind, flags, handle, caller) }
+    seen::through_table(|| unsafe {
+        hooks::pool::vmem_create_with(before, pool, size, kind, flags, handle, caller)
+    })
 }
 
 unsafe extern "C" fn handle_lock_to_pool(
@@ -257,12 +311,14 @@ unsafe extern "C" fn handle_lock_to_pool(
 ) -> Status {
     // SAFETY: the entry was taken from this function, whose type this is.
     let before: LockToPool = unsafe { LOCK_TO_POOL.before() };
-    if decided() {
+    if seen::is_forwarding() {
         // SAFETY: the program's own arguments to the function that it called.
         return unsafe { before(host, size, agents, count, pool, flags, out) };
     }
     // SAFETY: the same.
-    unsafe { hooks::pool::lock_with(before, host, size, agents, count, pool, flags, out, caller) }
+    seen::through_table(|| unsafe {
+        hooks::pool::lock_with(before, host, size, agents, count, pool, flags, out, caller)
+    })
 }
 
 #[cfg(test)]
@@ -305,6 +361,7 @@ mod tests {
             (version(1, 16, 0), version(1, 400, 0)),
             (version(1, 48, 0), version(1, 0, 0)),
             (version(1, 48, 0), version(1, 440, 0)),
+            (version(3, 64, 0), version(2, 625, 0)),
         ] {
             assert_eq!(layout(root, ext), None, "{root:?} {ext:?}");
         }

@@ -21,14 +21,18 @@ pub(crate) unsafe extern "C" fn ext_malloc(
     // SAFETY: the type is that of hipExtMallocWithFlags.
     let real = unsafe { function::<AllocFlags>(Hook::HipExtMallocWithFlags, caller) };
     let Some(real) = real else { return SYMBOL_NOT_FOUND };
+    // Before the call: asking HIP for the device afterwards would change the last error.
+    let asked = if mode::active() && !ptr.is_null() && size != 0 {
+        let gpu = || hip::near(caller)?.current_target();
+        let request = Request::ExtMalloc { flags };
+        ask(Hook::HipExtMallocWithFlags, request, caller, (flags, size), gpu)
+    } else {
+        None
+    };
     // SAFETY: the program's own arguments to the function that it called.
     let status = seen::explicit(|| unsafe { real(ptr, size, flags) });
-    if mode::active() && !ptr.is_null() && size != 0 {
-        let request = Request::ExtMalloc { flags };
-        let gpu = || hip::near(caller)?.current_target();
-        if let Some(asked) = ask(Hook::HipExtMallocWithFlags, request, caller, (flags, size), gpu) {
-            asked.done(false);
-        }
+    if let Some(asked) = asked {
+        asked.done(false);
     }
     status
 }

@@ -18,6 +18,8 @@ const AGENT_ACCESSIBLE: u64 = 0x200;
 const AGENT_ACCESSIBLE_IN_PLACE: u64 = 0x201;
 /// HSA_AMD_SVM_GLOBAL_FLAG_COARSE_GRAINED
 const COARSE_GRAINED: u64 = 1;
+/// The unit in which KFD keeps the attributes of SVM ranges.
+const PAGE: usize = 4096;
 /// No runtime passes longer lists; a longer one is left alone.
 const LONGEST: usize = 1024;
 
@@ -56,7 +58,11 @@ pub(crate) unsafe fn attributes_set_with(
     seen::svm();
     // SAFETY: the program says that `list` has `count` elements; the real function reads them too.
     let attributes = unsafe { std::slice::from_raw_parts(list, count) };
-    let (start, what) = (ptr as usize, Named::in_list(attributes));
+    let what = Named::in_list(attributes);
+    // ROCr applies attributes to whole pages, so that is what is remembered of a choice.
+    let start = ptr as usize & !(PAGE - 1);
+    let span = (ptr as usize).saturating_add(size).saturating_add(PAGE - 1) & !(PAGE - 1);
+    let pages = span.saturating_sub(start);
     if !what.grain
         && what.new_access
         && !CHOSEN.is_empty()
@@ -65,19 +71,22 @@ pub(crate) unsafe fn attributes_set_with(
         // Only a new managed allocation comes like this from libamdhip64 (SvmAllocInit, the
         // same from 5.2.3 to 7.2.4; SetAccessedBy says IN_PLACE): what the program chose for
         // memory that was here before is gone with it.
-        CHOSEN.with(|chosen| chosen.clear(start, size));
+        CHOSEN.with(|chosen| chosen.clear(start, pages));
     }
     let request = Request::SvmAttributes {
         gives_access: what.new_access || what.access_in_place,
         names_grain: what.grain,
-        chosen_before: !CHOSEN.is_empty() && CHOSEN.with(|chosen| chosen.overlaps(start, size)),
+        chosen_before: !CHOSEN.is_empty() && CHOSEN.with(|chosen| chosen.overlaps(start, pages)),
     };
     let detail = u32::from(what.grain) << 1 | u32::from(what.new_access || what.access_in_place);
     let asked = ask(Hook::HsaSvmAttributesSet, request, caller, (detail, size), || {
         let hsa = hsa::near(caller).filter(|hsa| hsa.has_svm())?;
-        deciding(hsa.agents(), attributes)
-            .or_else(|| deciding(hsa.read_agents(), attributes))?
-            .target
+        let mut agents = hsa.agents();
+        if !access(attributes).all(|agent| agents.knows(agent)) {
+            // The runtime was started anew, or these are no agents.
+            agents = hsa.read_agents();
+        }
+        deciding(agents, attributes)?.target
     });
     if let Some(asked) = asked.as_ref().filter(|asked| asked.action() == Action::AppendCoarse) {
         let mut longer = attributes.to_vec();
@@ -91,7 +100,7 @@ pub(crate) unsafe fn attributes_set_with(
     }
     let status = original();
     if status == SUCCESS && what.grain && !seen::is_advising() {
-        CHOSEN.with(|chosen| chosen.set(start, size, ()));
+        CHOSEN.with(|chosen| chosen.set(start, pages, ()));
     }
     if let Some(asked) = asked {
         asked.done(false);
@@ -118,13 +127,18 @@ impl Named {
     }
 }
 
-/// The GPU that decides about a range: an RDNA1/2 one among the agents that the list gives
-/// access, else any of them. `None` means that no agent of the list is a GPU that is known.
-fn deciding<'a>(agents: &'a Agents, attributes: &[SvmAttribute]) -> Option<&'a GpuAgent> {
+/// The agents that a list gives access.
+fn access(attributes: &[SvmAttribute]) -> impl Iterator<Item = u64> {
     let access = |pair: &&SvmAttribute| {
         matches!(pair.attribute, AGENT_ACCESSIBLE | AGENT_ACCESSIBLE_IN_PLACE)
     };
-    let listed = || attributes.iter().filter(access).filter_map(|pair| agents.gpu(pair.value));
+    attributes.iter().filter(access).map(|pair| pair.value)
+}
+
+/// The GPU that decides about a range: an RDNA1/2 one among the agents that the list gives
+/// access, else any of them. `None` means that no agent of the list is a GPU that is known.
+fn deciding<'a>(agents: &'a Agents, attributes: &[SvmAttribute]) -> Option<&'a GpuAgent> {
+    let listed = || access(attributes).filter_map(|agent| agents.gpu(agent));
     listed().find(|gpu| gpu.is_rdna12()).or_else(|| listed().next())
 }
 

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use policy::{GfxTarget, Reason};
 
 pub(crate) use self::write::request_text;
-use crate::config;
 use crate::hook::Hook;
+use crate::{config, seen};
 
 /// One call, after it was made.
 pub(crate) struct Call {
@@ -50,6 +50,7 @@ impl Row {
 const ROWS: usize = 256;
 static TABLE: [Row; ROWS] = [const { Row::new() }; ROWS];
 static NOT_COUNTED: AtomicU64 = AtomicU64::new(0);
+static THROUGH_SYMBOLS: AtomicU64 = AtomicU64::new(0);
 static THROUGH_TABLE: AtomicU64 = AtomicU64::new(0);
 static HANDED_OUT: AtomicU64 = AtomicU64::new(0);
 
@@ -69,6 +70,8 @@ pub(crate) fn start() {
 /// Counts a call. Thread-safe, and safe in a signal handler.
 pub(crate) fn count(call: &Call) {
     if wanted() {
+        let layer = if seen::is_through_table() { &THROUGH_TABLE } else { &THROUGH_SYMBOLS };
+        layer.fetch_add(1, Ordering::Relaxed);
         count_in(&TABLE, call);
     }
 }
@@ -90,13 +93,6 @@ fn count_in(table: &[Row], call: &Call) {
     NOT_COUNTED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A call came through ROCr's table and not through an exported hook. Thread-safe.
-pub(crate) fn through_table() {
-    if wanted() {
-        THROUGH_TABLE.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// A function was handed out by a lookup (see `crate::dl`). Thread-safe.
 pub(crate) fn handed_out() {
     HANDED_OUT.fetch_add(1, Ordering::Relaxed);
@@ -109,8 +105,9 @@ pub(crate) fn forget_counts() {
             number.store(0, Ordering::Relaxed);
         }
     }
-    NOT_COUNTED.store(0, Ordering::Relaxed);
-    THROUGH_TABLE.store(0, Ordering::Relaxed);
+    for number in [&NOT_COUNTED, &THROUGH_SYMBOLS, &THROUGH_TABLE, &HANDED_OUT] {
+        number.store(0, Ordering::Relaxed);
+    }
 }
 
 /// 1 bit that is always set, hook, rewritten, reason, GPU target, detail: from the top down.

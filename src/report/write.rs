@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use policy::{GfxTarget, Reason};
 
-use super::{Counted, HANDED_OUT, NOT_COUNTED, THROUGH_TABLE, rows};
+use super::{Counted, HANDED_OUT, NOT_COUNTED, THROUGH_SYMBOLS, THROUGH_TABLE, rows};
 use crate::hook::{Hook, Library};
-use crate::{caller, config, gpus, mode, objects, resolve};
+use crate::{caller, cancel, config, gpus, objects, resolve};
 
 /// What was asked, in words.
 pub(crate) fn request_text(hook: Hook, detail: u32) -> String {
@@ -34,14 +34,16 @@ pub(crate) fn request_text(hook: Hook, detail: u32) -> String {
 }
 
 pub(super) extern "C" fn at_exit() {
-    let Some(path) = &config::get().report else {
-        return;
-    };
-    let unseen = unseen();
-    if !mode::settled() && unseen.is_empty() {
-        return; // A process that has nothing to do with GPUs.
+    cancel::held_off(write);
+}
+
+fn write() {
+    let Some(path) = &config::get().report else { return };
+    let (rows, unseen) = (rows(), unseen());
+    if rows.is_empty() && unseen.is_empty() {
+        return; // A process that asked nothing of a GPU.
     }
-    let line = render(&rows(), &unseen);
+    let line = render(&rows, &unseen);
     let written = std::fs::OpenOptions::new()
         .append(true)
         .create(true)
@@ -84,16 +86,15 @@ fn render(rows: &[Counted], unseen: &[String]) -> String {
         out.push_str(if index == 0 { "" } else { "," });
         render_row(&mut out, row);
     }
-    let number = |cell: &std::sync::atomic::AtomicU64| cell.load(Ordering::Relaxed);
-    let (not_counted, table) = (number(&NOT_COUNTED), number(&THROUGH_TABLE));
-    let seen: u64 = rows.iter().map(|row| row.calls).sum();
+    let number = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
     let _ = writeln!(
         out,
-        "],\"layers\":{{\"symbols\":{},\"table\":{table},\"handed_out\":{}}},\
-         \"unseen\":[{}],\"not_counted\":{not_counted}}}",
-        (seen + not_counted).saturating_sub(table),
+        "],\"layers\":{{\"symbols\":{},\"table\":{},\"handed_out\":{}}},\"unseen\":[{}],\"not_counted\":{}}}",
+        number(&THROUGH_SYMBOLS),
+        number(&THROUGH_TABLE),
         number(&HANDED_OUT),
         unseen.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(","),
+        number(&NOT_COUNTED),
     );
     out
 }

@@ -31,11 +31,12 @@ pub struct Gpu {
     pub gfx_target_version: Option<u32>,
 }
 
-/// The GPUs of a topology directory, CPU nodes left out, in node order.
+/// The GPUs of a topology directory, CPU nodes left out, in node order. A node that cannot be
+/// read is left out too: in a container that was given some of the GPUs, the kernel refuses the
+/// files of the others (Linux 6.12 kfd_topology.c, node_show), and ROCr does not see them either.
 ///
 /// # Errors
-/// What reading the directory or one of its files gave; a file that is there but makes no
-/// sense is `InvalidData` and names the file.
+/// What reading the directory gave.
 pub fn gpus(topology: &Path) -> io::Result<Vec<Gpu>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(topology.join("nodes"))? {
@@ -43,11 +44,8 @@ pub fn gpus(topology: &Path) -> io::Result<Vec<Gpu>> {
         let Some(node) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else {
             continue;
         };
-        let file = path.join("properties");
-        let text = std::fs::read_to_string(&file)?;
-        if let Some(gpu) = parse_node(node, &text) {
-            found.push(gpu);
-        }
+        let text = std::fs::read_to_string(path.join("properties")).unwrap_or_default();
+        found.extend(parse_node(node, &text));
     }
     found.sort_by_key(|gpu| gpu.node);
     Ok(found)
@@ -118,6 +116,18 @@ mod tests {
         }
         let nodes: Vec<u32> = gpus(dir.path()).unwrap().iter().map(|gpu| gpu.node).collect();
         assert_eq!(nodes, [2, 10]);
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_read_does_not_hide_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("nodes/1/properties")).unwrap();
+        std::fs::create_dir_all(dir.path().join("nodes/2")).unwrap();
+        std::fs::write(dir.path().join("nodes/2/properties"), NAVI21).unwrap();
+        std::fs::create_dir_all(dir.path().join("nodes/3")).unwrap();
+        std::fs::write(dir.path().join("nodes/3/properties"), [0xff, 0xfe]).unwrap();
+        let nodes: Vec<u32> = gpus(dir.path()).unwrap().iter().map(|gpu| gpu.node).collect();
+        assert_eq!(nodes, [2]);
     }
 
     #[test]
