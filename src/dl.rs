@@ -188,7 +188,7 @@ fn give_out(hook: Hook, found: *const ()) -> *const () {
 
 /// `hipError_t hipGetProcAddress(const char* symbol, void** pfn, int hipVersion, uint64_t
 /// flags, hipDriverProcAddressQueryResult* symbolStatus)`
-pub(crate) unsafe extern "C" fn get_proc_address(
+pub(crate) unsafe extern "C-unwind" fn get_proc_address(
     symbol: *const c_char,
     out: *mut *mut c_void,
     version: c_int,
@@ -196,8 +196,13 @@ pub(crate) unsafe extern "C" fn get_proc_address(
     status: *mut c_uint,
     caller: usize,
 ) -> c_int {
-    type GetProcAddress =
-        unsafe extern "C" fn(*const c_char, *mut *mut c_void, c_int, u64, *mut c_uint) -> c_int;
+    type GetProcAddress = unsafe extern "C-unwind" fn(
+        *const c_char,
+        *mut *mut c_void,
+        c_int,
+        u64,
+        *mut c_uint,
+    ) -> c_int;
     // SAFETY: the type is that of hipGetProcAddress.
     let real = unsafe { resolve::function::<GetProcAddress>(Hook::HipGetProcAddress, caller) };
     let Some(real) = real else { return SYMBOL_NOT_FOUND };
@@ -209,7 +214,7 @@ pub(crate) unsafe extern "C" fn get_proc_address(
 
 /// `hipError_t hipGetDriverEntryPoint(const char* symbol, void** funcPtr, unsigned long long
 /// flags, hipDriverEntryPointQueryResult* status)`
-pub(crate) unsafe extern "C" fn get_driver_entry_point(
+pub(crate) unsafe extern "C-unwind" fn get_driver_entry_point(
     symbol: *const c_char,
     out: *mut *mut c_void,
     flags: u64,
@@ -217,7 +222,7 @@ pub(crate) unsafe extern "C" fn get_driver_entry_point(
     caller: usize,
 ) -> c_int {
     type GetEntryPoint =
-        unsafe extern "C" fn(*const c_char, *mut *mut c_void, u64, *mut c_uint) -> c_int;
+        unsafe extern "C-unwind" fn(*const c_char, *mut *mut c_void, u64, *mut c_uint) -> c_int;
     // SAFETY: the type is that of hipGetDriverEntryPoint.
     let real = unsafe { resolve::function::<GetEntryPoint>(Hook::HipGetDriverEntryPoint, caller) };
     let Some(real) = real else { return SYMBOL_NOT_FOUND };

@@ -1,4 +1,4 @@
-//! A forked child starts over: GPU memory, agents and counts of the parent are not its own,
+//! A forked child starts over: GPU memory and counts of the parent are not its own,
 //! and a lock may have been held by a thread that does not exist in it.
 //!
 //! Locks of this library are left behind. Those of the loader cannot be, so a fork waits while
@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::{cancel, hsa, remember, report};
+use crate::{cancel, remember, report};
 
 /// Threads that a fork has to wait for.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
@@ -106,6 +106,5 @@ extern "C" fn in_child() {
     INSIDE.store(usize::from(DEPTH.get() != 0), Ordering::SeqCst);
     remember::CHOSEN.forget_all();
     remember::PINNED.forget_all();
-    hsa::forget_agents();
     report::forget_counts();
 }

@@ -22,17 +22,17 @@ const CAPABILITY_MAJOR: c_uint = 23;
 const CAPABILITY_MINOR: c_uint = 61;
 
 /// `hipHostMalloc`, `hipHostAlloc`, `hipMallocManaged`, `hipExtMallocWithFlags`
-pub(crate) type AllocFlags = unsafe extern "C" fn(*mut *mut c_void, usize, c_uint) -> c_int;
+pub(crate) type AllocFlags = unsafe extern "C-unwind" fn(*mut *mut c_void, usize, c_uint) -> c_int;
 /// `hipMemAllocHost`
-pub(crate) type Alloc = unsafe extern "C" fn(*mut *mut c_void, usize) -> c_int;
+pub(crate) type Alloc = unsafe extern "C-unwind" fn(*mut *mut c_void, usize) -> c_int;
 /// `hipHostFree`, `hipFreeHost`, `hipFree`
-pub(crate) type Free = unsafe extern "C" fn(*mut c_void) -> c_int;
+pub(crate) type Free = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 /// `hipHostGetFlags`
-pub(crate) type GetFlags = unsafe extern "C" fn(*mut c_uint, *mut c_void) -> c_int;
+pub(crate) type GetFlags = unsafe extern "C-unwind" fn(*mut c_uint, *mut c_void) -> c_int;
 
 /// `hipPointerGetAttributes`
 pub(crate) type GetAttributes =
-    unsafe extern "C" fn(*mut PointerAttributes, *const c_void) -> c_int;
+    unsafe extern "C-unwind" fn(*mut PointerAttributes, *const c_void) -> c_int;
 
 /// hipPointerAttribute_t: the same layout from 5.2 to 7.2; only the first member was renamed.
 #[repr(C)]
@@ -45,11 +45,11 @@ pub(crate) struct PointerAttributes {
     pub(crate) allocation_flags: c_uint,
 }
 
-type GetDevice = unsafe extern "C" fn(*mut c_int) -> c_int;
-type PciBusId = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
-type Attribute = unsafe extern "C" fn(*mut c_int, c_uint, c_int) -> c_int;
-type LastError = unsafe extern "C" fn() -> c_int;
-type Advise = unsafe extern "C" fn(*const c_void, usize, c_uint, c_int) -> c_int;
+type GetDevice = unsafe extern "C-unwind" fn(*mut c_int) -> c_int;
+type PciBusId = unsafe extern "C-unwind" fn(*mut c_char, c_int, c_int) -> c_int;
+type Attribute = unsafe extern "C-unwind" fn(*mut c_int, c_uint, c_int) -> c_int;
+type LastError = unsafe extern "C-unwind" fn() -> c_int;
+type Advise = unsafe extern "C-unwind" fn(*const c_void, usize, c_uint, c_int) -> c_int;
 
 /// Functions of one copy of libamdhip64. All of them are in every release from 5.2 to 7.2.
 pub(crate) struct Hip {

@@ -40,10 +40,14 @@ macro_rules! pass_caller {
             "mov r10, qword ptr [rsp + 8]\n",
             // Two arguments, and 16-byte alignment at the call.
             "sub rsp, 8\n",
+            ".cfi_adjust_cfa_offset 8\n",
             "push r11\n",
+            ".cfi_adjust_cfa_offset 8\n",
             "push r10\n",
+            ".cfi_adjust_cfa_offset 8\n",
             "call {handler}\n",
             "add rsp, 24\n",
+            ".cfi_adjust_cfa_offset -24\n",
             "ret",
         )
     };
@@ -105,12 +109,14 @@ macro_rules! hooks {
                 #[unsafe(naked)]
                 pub(super) unsafe extern "C" fn $name() {
                     core::arch::naked_asm!(
+                        ".cfi_startproc",
                         "mov r11, qword ptr [rip + {direct} + {offset}]",
                         "test r11, r11",
                         "jz 2f",
                         "jmp r11",
                         "2:",
                         crate::hook::pass_caller!($register),
+                        ".cfi_endproc",
                         direct = sym super::DIRECT,
                         offset = const super::Hook::$variant as usize * size_of::<usize>(),
                         handler = sym $handler,

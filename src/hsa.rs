@@ -2,7 +2,6 @@
 //! matched to KFD's GPUs by PCI address, and their memory pools. Decides nothing.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use kfd_abi::topology::PciAddress;
 use policy::{GfxTarget, Owner, pool_flags};
@@ -39,17 +38,24 @@ const SYSTEM_SVM_SUPPORTED: c_int = 0x201;
 const SEGMENT_GLOBAL: u32 = 0;
 
 /// `hsa_amd_memory_pool_allocate`
-pub(crate) type PoolAllocate = unsafe extern "C" fn(u64, usize, u32, *mut *mut c_void) -> Status;
+pub(crate) type PoolAllocate =
+    unsafe extern "C-unwind" fn(u64, usize, u32, *mut *mut c_void) -> Status;
 /// `hsa_amd_vmem_handle_create`
-pub(crate) type VmemCreate = unsafe extern "C" fn(u64, usize, c_int, u64, *mut u64) -> Status;
+pub(crate) type VmemCreate =
+    unsafe extern "C-unwind" fn(u64, usize, c_int, u64, *mut u64) -> Status;
 /// `hsa_amd_memory_lock_to_pool`
-pub(crate) type LockToPool =
-    unsafe extern "C" fn(*mut c_void, usize, *mut u64, c_int, u64, u32, *mut *mut c_void) -> Status;
-/// `hsa_shut_down`
-pub(crate) type ShutDown = unsafe extern "C" fn() -> Status;
+pub(crate) type LockToPool = unsafe extern "C-unwind" fn(
+    *mut c_void,
+    usize,
+    *mut u64,
+    c_int,
+    u64,
+    u32,
+    *mut *mut c_void,
+) -> Status;
 /// `hsa_amd_svm_attributes_set`
 pub(crate) type SvmAttributesSet =
-    unsafe extern "C" fn(*mut c_void, usize, *mut SvmAttribute, usize) -> Status;
+    unsafe extern "C-unwind" fn(*mut c_void, usize, *mut SvmAttribute, usize) -> Status;
 
 /// hsa_amd_svm_attribute_pair_t
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,14 +65,14 @@ pub(crate) struct SvmAttribute {
     pub(crate) value: u64,
 }
 
-type PoolFree = unsafe extern "C" fn(*mut c_void) -> Status;
-type SystemInfo = unsafe extern "C" fn(c_int, *mut c_void) -> Status;
-type GetInfo = unsafe extern "C" fn(u64, c_int, *mut c_void) -> Status;
+type PoolFree = unsafe extern "C-unwind" fn(*mut c_void) -> Status;
+type SystemInfo = unsafe extern "C-unwind" fn(c_int, *mut c_void) -> Status;
+type GetInfo = unsafe extern "C-unwind" fn(u64, c_int, *mut c_void) -> Status;
 type Visit = unsafe extern "C" fn(u64, *mut c_void) -> Status;
 type IterateAgents = unsafe extern "C" fn(Visit, *mut c_void) -> Status;
 type IteratePools = unsafe extern "C" fn(u64, Visit, *mut c_void) -> Status;
 
-/// Functions of one copy of libhsa-runtime64, and its agents.
+/// Functions of one copy of libhsa-runtime64.
 pub(crate) struct Hsa {
     iterate_agents: IterateAgents,
     agent_info: GetInfo,
@@ -74,18 +80,11 @@ pub(crate) struct Hsa {
     pool_info: GetInfo,
     pool_free: PoolFree,
     system_info: SystemInfo,
-    agents: AtomicPtr<Agents>,
-    /// Set when the runtime was shut down: the agents have to be read again.
-    stale: AtomicBool,
-    /// Allocation flags that this release was seen to accept.
-    accepted: AtomicU32,
 }
 
 /// The agents of a runtime between hsa_init and hsa_shut_down.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Agents {
-    /// hsa_agent_t of every agent
-    handles: Vec<u64>,
     gpus: Vec<GpuAgent>,
     pools: Vec<Pool>,
 }
@@ -112,7 +111,6 @@ pub(crate) struct Pool {
 }
 
 static COPIES: PerCaller<Hsa> = PerCaller::new();
-static NO_AGENTS: Agents = Agents { handles: Vec::new(), gpus: Vec::new(), pools: Vec::new() };
 
 /// The copy of ROCr that the code at `caller` uses. Thread-safe.
 pub(crate) fn near(caller: usize) -> Option<&'static Hsa> {
@@ -140,9 +138,6 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hsa> {
                     system_info: std::mem::transmute::<*const (), SystemInfo>(function(
                         c"hsa_system_get_info",
                     )?),
-                    agents: AtomicPtr::new(std::ptr::null_mut()),
-                    stale: AtomicBool::new(false),
-                    accepted: AtomicU32::new(0),
                 }
             };
             Some((scope, hsa))
@@ -150,40 +145,21 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hsa> {
         .map(|(_, hsa)| hsa)
 }
 
-/// After hsa_shut_down, or in a forked child: handles seen so far mean nothing any more.
-pub(crate) fn forget_agents() {
-    COPIES.each(|_, hsa| hsa.stale.store(true, Ordering::Release));
-}
-
 impl Hsa {
-    /// The agents; read from the runtime at the first call after hsa_init. Thread-safe.
-    pub(crate) fn agents(&self) -> &'static Agents {
-        let known = self.agents.load(Ordering::Acquire);
-        // SAFETY: published tables are leaked boxes.
-        let known = unsafe { known.as_ref::<'static>() };
-        known.filter(|_| !self.stale.load(Ordering::Acquire)).unwrap_or_else(|| self.read_agents())
-    }
-
-    /// Reads the agents anew: a handle was not among those known. What is replaced is left
-    /// behind, as another thread may be reading it.
-    pub(crate) fn read_agents(&self) -> &'static Agents {
-        let stale = self.stale.swap(false, Ordering::AcqRel);
+    /// The agents as the runtime has them now. Nothing is kept of them: a runtime that is shut
+    /// down and started again uses the same handles for others, and only a request that may be
+    /// changed asks.
+    pub(crate) fn agents(&self) -> Agents {
         let mut gathering =
             Gathering { hsa: self, agents: Agents::default(), agent: 0, owner: Owner::Cpu };
         // SAFETY: the callback has the declared type and gets the pointer that it expects.
         let status = unsafe { (self.iterate_agents)(visit_agent, (&raw mut gathering).cast()) };
-        if status != SUCCESS {
-            self.stale.fetch_or(stale, Ordering::AcqRel);
-            return &NO_AGENTS;
-        }
-        // SAFETY: published tables are leaked boxes.
-        let known = unsafe { self.agents.load(Ordering::Acquire).as_ref::<'static>() };
-        if let Some(known) = known.filter(|known| **known == gathering.agents) {
-            return known;
-        }
-        let agents = Box::leak(Box::new(gathering.agents));
-        self.agents.store(agents, Ordering::Release);
-        agents
+        if status == SUCCESS { gathering.agents } else { Agents::default() }
+    }
+
+    /// The global flags of a pool; `None` if it has none or is no pool.
+    pub(crate) fn pool_flags(&self, pool: u64) -> Option<u32> {
+        Self::info(self.pool_info, pool, POOL_GLOBAL_FLAGS)
     }
 
     fn info(question: GetInfo, handle: u64, which: c_int) -> Option<u32> {
@@ -219,21 +195,20 @@ impl Hsa {
 
     /// Whether this release takes allocation flags other than 0 for a pool, which decides
     /// what a program gets for them: releases before 5.3 refuse all, and a refusal has to stay
-    /// one. Found out once for each value, with a page that is freed at once.
+    /// one. Found out with a page that is freed at once.
     pub(crate) fn accepts(&self, allocate: PoolAllocate, pool: u64, flags: u32) -> bool {
         const PAGE: usize = 4096;
-        if flags & !self.accepted.load(Ordering::Relaxed) == 0 {
+        if flags == 0 {
             return true;
         }
         let mut page = std::ptr::null_mut();
         // SAFETY: the real function, with a valid place for its result.
-        if seen::forwarding(|| unsafe { allocate(pool, PAGE, flags, &raw mut page) }) != SUCCESS {
-            return false;
+        let status = seen::forwarding(|| unsafe { allocate(pool, PAGE, flags, &raw mut page) });
+        if status == SUCCESS {
+            // SAFETY: `page` was allocated just now and nobody else has it.
+            unsafe { (self.pool_free)(page) };
         }
-        // SAFETY: `page` was allocated just now and nobody else has it.
-        unsafe { (self.pool_free)(page) };
-        self.accepted.fetch_or(flags, Ordering::Relaxed);
-        true
+        status == SUCCESS
     }
 }
 
@@ -247,11 +222,6 @@ impl Agents {
     pub(crate) fn coarse_sibling(&self, pool: &Pool) -> Option<u64> {
         let coarse = |other: &&Pool| other.agent == pool.agent && other.flags == pool_flags::COARSE;
         if coarse(&pool) { Some(pool.handle) } else { Some(self.pools.iter().find(coarse)?.handle) }
-    }
-
-    /// Whether there is an agent of that handle.
-    pub(crate) fn knows(&self, handle: u64) -> bool {
-        self.handles.contains(&handle)
     }
 
     /// The GPU agent of that handle.
@@ -289,7 +259,6 @@ unsafe extern "C" fn visit_agent(agent: u64, data: *mut c_void) -> Status {
     // SAFETY: `data` is what read_agents passed, borrowed by nobody else meanwhile.
     let gathering = unsafe { &mut *data.cast::<Gathering<'_>>() };
     let hsa = gathering.hsa;
-    gathering.agents.handles.push(agent);
     gathering.agent = agent;
     gathering.owner = match Hsa::info(hsa.agent_info, agent, agent_info::DEVICE) {
         Some(DEVICE_CPU) => Owner::Cpu,
@@ -339,7 +308,7 @@ mod tests {
             pools.push(pool(agent * 1000, agent, Owner::Gpu, pool_flags::COARSE));
             pools.push(pool(agent * 1000 + 1, agent, Owner::Gpu, pool_flags::FINE));
         }
-        Agents { handles: Vec::new(), gpus, pools }
+        Agents { gpus, pools }
     }
 
     #[test]

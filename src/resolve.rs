@@ -42,12 +42,20 @@ impl<T> PerCaller<T> {
         T: 'static,
     {
         let mut node: *const Node<T> = self.newest.load(Ordering::Acquire);
+        let mut for_all = None;
         // SAFETY: nodes are leaked boxes; null ends the list.
         while let Some(current) = unsafe { node.as_ref::<'static>() } {
-            if current.callers.contains(caller) {
+            if current.callers == Scope::EVERYWHERE {
+                for_all = Some((current.callers, &current.value));
+            } else if current.callers.contains(caller) {
+                // An object that was bound to a library of its own stays so when another copy
+                // comes into the global scope.
                 return Some((current.callers, &current.value));
             }
             node = current.older;
+        }
+        if for_all.is_some() {
+            return for_all;
         }
         self.add(find())
     }
@@ -67,6 +75,13 @@ impl<T> PerCaller<T> {
             new.older = newest;
         }
         Some((callers, &new.value))
+    }
+
+    /// Whether there is no value that is for some callers only.
+    fn is_for_all(&self) -> bool {
+        let mut all = true;
+        self.each(|callers, _| all &= callers == Scope::EVERYWHERE);
+        all
     }
 
     /// Calls `visit` with every value there is and the callers it is for.
@@ -156,7 +171,7 @@ pub(crate) fn neighbour(
 pub(crate) unsafe fn function<F: Copy>(hook: Hook, caller: usize) -> Option<F> {
     const { assert!(size_of::<F>() == size_of::<*const ()>()) };
     let (scope, address) = real(hook, caller)?;
-    if !mode::active() && scope == Scope::EVERYWHERE {
+    if !mode::active() && scope == Scope::EVERYWHERE && REAL[hook as usize].is_for_all() {
         hook.go_direct(address);
     }
     // SAFETY: F is a function pointer type, of the size of an address, and the caller vouches

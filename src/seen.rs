@@ -42,10 +42,15 @@ pub(crate) fn below<R>(call: impl FnOnce() -> R) -> (R, Below) {
 
 /// Runs `call` with a flag of this thread set.
 fn during<R>(flag: &'static LocalKey<Cell<bool>>, call: impl FnOnce() -> R) -> R {
-    let outer = flag.replace(true);
-    let result = call();
-    flag.set(outer);
-    result
+    struct Restore(&'static LocalKey<Cell<bool>>, bool);
+    // Also where an exception passes.
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            self.0.set(self.1);
+        }
+    }
+    let _restore = Restore(flag, flag.replace(true));
+    call()
 }
 
 /// Runs `call`, during which a grain that is set is this library's, not the program's choice.

@@ -37,6 +37,4 @@ hooks! {
         "at `full`, registered host memory is locked to the coarse-grained pool";
     HsaVmemHandleCreate, Hsa, hsa_amd_vmem_handle_create, r9, crate::hooks::pool::vmem_create,
         "fine-grained GPU pools become the coarse-grained one";
-    HsaShutDown, Hsa, hsa_shut_down, rdi, crate::hooks::pool::shut_down,
-        "forgets agents and pools";
 }

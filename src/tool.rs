@@ -231,7 +231,12 @@ macro_rules! entry {
     ($name:ident, $handler:path, $($line:expr),*) => {
         #[unsafe(naked)]
         unsafe extern "C" fn $name() {
-            core::arch::naked_asm!($($line,)* handler = sym $handler)
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                $($line,)*
+                ".cfi_endproc",
+                handler = sym $handler,
+            )
         }
     };
 }
@@ -241,7 +246,7 @@ entry!(svm_attributes_set, handle_svm_attributes_set, pass_caller!(r8));
 entry!(vmem_handle_create, handle_vmem_handle_create, pass_caller!(r9));
 entry!(lock_to_pool, handle_lock_to_pool, pass_caller!(stack));
 
-unsafe extern "C" fn handle_pool_allocate(
+unsafe extern "C-unwind" fn handle_pool_allocate(
     pool: u64,
     size: usize,
     flags: u32,
@@ -260,7 +265,7 @@ unsafe extern "C" fn handle_pool_allocate(
     })
 }
 
-unsafe extern "C" fn handle_svm_attributes_set(
+unsafe extern "C-unwind" fn handle_svm_attributes_set(
     ptr: *mut c_void,
     size: usize,
     list: *mut SvmAttribute,
@@ -279,7 +284,7 @@ unsafe extern "C" fn handle_svm_attributes_set(
     })
 }
 
-unsafe extern "C" fn handle_vmem_handle_create(
+unsafe extern "C-unwind" fn handle_vmem_handle_create(
     pool: u64,
     size: usize,
     kind: c_int,
@@ -299,7 +304,7 @@ unsafe extern "C" fn handle_vmem_handle_create(
     })
 }
 
-unsafe extern "C" fn handle_lock_to_pool(
+unsafe extern "C-unwind" fn handle_lock_to_pool(
     host: *mut c_void,
     size: usize,
     agents: *mut u64,

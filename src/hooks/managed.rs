@@ -12,7 +12,7 @@ use crate::resolve::function;
 use crate::{caller, mode, seen};
 
 /// `hipError_t hipMallocManaged(void** ptr, size_t size, unsigned int flags)`
-pub(crate) unsafe extern "C" fn malloc_managed(
+pub(crate) unsafe extern "C-unwind" fn malloc_managed(
     ptr: *mut *mut c_void,
     size: usize,
     flags: c_uint,

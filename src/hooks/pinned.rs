@@ -15,7 +15,7 @@ use crate::remember::{CHOSEN, PINNED, Rewritten};
 use crate::resolve::function;
 
 /// `hipError_t hipHostMalloc(void** ptr, size_t size, unsigned int flags)`
-pub(crate) unsafe extern "C" fn host_malloc(
+pub(crate) unsafe extern "C-unwind" fn host_malloc(
     ptr: *mut *mut c_void,
     size: usize,
     flags: c_uint,
@@ -57,7 +57,7 @@ fn host_malloc_of_interest(
 }
 
 /// `hipError_t hipHostAlloc(void** ptr, size_t size, unsigned int flags)`
-pub(crate) unsafe extern "C" fn host_alloc(
+pub(crate) unsafe extern "C-unwind" fn host_alloc(
     ptr: *mut *mut c_void,
     size: usize,
     flags: c_uint,
@@ -74,7 +74,7 @@ pub(crate) unsafe extern "C" fn host_alloc(
 }
 
 /// `hipError_t hipMemAllocHost(void** ptr, size_t size)`
-pub(crate) unsafe extern "C" fn mem_alloc_host(
+pub(crate) unsafe extern "C-unwind" fn mem_alloc_host(
     ptr: *mut *mut c_void,
     size: usize,
     caller: usize,
@@ -171,7 +171,7 @@ fn forget(ptr: *mut *mut c_void, status: c_int) {
 }
 
 /// `hipError_t hipHostGetFlags(unsigned int* flags, void* ptr)`
-pub(crate) unsafe extern "C" fn host_get_flags(
+pub(crate) unsafe extern "C-unwind" fn host_get_flags(
     flags: *mut c_uint,
     ptr: *mut c_void,
     caller: usize,
@@ -190,7 +190,7 @@ pub(crate) unsafe extern "C" fn host_get_flags(
 }
 
 /// `hipError_t hipPointerGetAttributes(hipPointerAttribute_t* attributes, const void* ptr)`
-pub(crate) unsafe extern "C" fn pointer_get_attributes(
+pub(crate) unsafe extern "C-unwind" fn pointer_get_attributes(
     attributes: *mut PointerAttributes,
     ptr: *const c_void,
     caller: usize,
@@ -220,19 +220,19 @@ fn show_passed(flags: &mut c_uint, ptr: *const c_void) {
 }
 
 /// `hipError_t hipHostFree(void* ptr)`
-pub(crate) unsafe extern "C" fn host_free(ptr: *mut c_void, caller: usize) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn host_free(ptr: *mut c_void, caller: usize) -> c_int {
     // SAFETY: the program's own argument to the function that it called.
     unsafe { free_with(Hook::HipHostFree, ptr, caller) }
 }
 
 /// `hipError_t hipFreeHost(void* ptr)`
-pub(crate) unsafe extern "C" fn free_host(ptr: *mut c_void, caller: usize) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn free_host(ptr: *mut c_void, caller: usize) -> c_int {
     // SAFETY: the program's own argument to the function that it called.
     unsafe { free_with(Hook::HipFreeHost, ptr, caller) }
 }
 
 /// `hipError_t hipFree(void* ptr)`
-pub(crate) unsafe extern "C" fn free(ptr: *mut c_void, caller: usize) -> c_int {
+pub(crate) unsafe extern "C-unwind" fn free(ptr: *mut c_void, caller: usize) -> c_int {
     // SAFETY: the program's own argument to the function that it called.
     unsafe { free_with(Hook::HipFree, ptr, caller) }
 }

@@ -7,17 +7,15 @@ use std::ffi::{c_int, c_void};
 
 use policy::{Action, Decision, Owner, Reason, Request};
 
-use super::{Asked, ask, attempt};
+use super::{Asked, ask, attempt, of_interest};
 use crate::hook::Hook;
-use crate::hsa::{
-    self, ERROR, Hsa, LockToPool, Pool, PoolAllocate, SUCCESS, ShutDown, Status, VmemCreate,
-};
+use crate::hsa::{self, ERROR, Hsa, LockToPool, Pool, PoolAllocate, SUCCESS, Status, VmemCreate};
 use crate::resolve::function;
 use crate::{mode, seen};
 
 /// `hsa_status_t hsa_amd_memory_pool_allocate(hsa_amd_memory_pool_t pool, size_t size,
 /// uint32_t flags, void** ptr)`
-pub(crate) unsafe extern "C" fn allocate(
+pub(crate) unsafe extern "C-unwind" fn allocate(
     pool: u64,
     size: usize,
     flags: u32,
@@ -61,7 +59,7 @@ pub(crate) unsafe fn allocate_with(
 
 /// `hsa_status_t hsa_amd_vmem_handle_create(hsa_amd_memory_pool_t pool, size_t size,
 /// hsa_amd_memory_type_t type, uint64_t flags, hsa_amd_vmem_alloc_handle_t* handle)`
-pub(crate) unsafe extern "C" fn vmem_create(
+pub(crate) unsafe extern "C-unwind" fn vmem_create(
     pool: u64,
     size: usize,
     kind: c_int,
@@ -109,7 +107,7 @@ pub(crate) unsafe fn vmem_create_with(
 
 /// `hsa_status_t hsa_amd_memory_lock_to_pool(void* host_ptr, size_t size, hsa_agent_t* agents,
 /// int num_agent, hsa_amd_memory_pool_t pool, uint32_t flags, void** agent_ptr)`
-pub(crate) unsafe extern "C" fn lock(
+pub(crate) unsafe extern "C-unwind" fn lock(
     host: *mut c_void,
     size: usize,
     agents: *mut u64,
@@ -168,14 +166,15 @@ impl Judged {
     /// forwarded as it came.
     fn of(hook: Hook, handle: u64, size: usize, flags: u32, caller: usize) -> Option<Self> {
         let hsa = hsa::near(caller)?;
-        let mut agents = hsa.agents();
-        if agents.pool(handle).is_none() {
-            // The runtime was started anew, or this is no pool.
-            agents = hsa.read_agents();
+        let pool_flags = hsa.pool_flags(handle)?;
+        let possible = |owner| of_interest(request(hook, owner, pool_flags, flags, true));
+        if !possible(Owner::Gpu) && !possible(Owner::Cpu) {
+            return None;
         }
+        let agents = hsa.agents();
         let pool = agents.pool(handle)?;
         let coarse = agents.coarse_sibling(&pool);
-        let request = request(hook, &pool, flags, coarse.is_some());
+        let request = request(hook, pool.owner, pool.flags, flags, coarse.is_some());
         let detail = detail(&pool, flags);
         let asked = ask(hook, request, caller, (detail, size), || agents.gpu_of(&pool))?;
         Some(Self { hsa, coarse, asked })
@@ -205,26 +204,15 @@ impl Judged {
     }
 }
 
-fn request(hook: Hook, pool: &Pool, flags: u32, coarse_sibling: bool) -> Request {
+fn request(hook: Hook, owner: Owner, pool: u32, flags: u32, coarse_sibling: bool) -> Request {
     if hook == Hook::HsaMemoryLockToPool {
-        Request::LockToPool { pool: pool.flags, coarse_sibling }
+        Request::LockToPool { pool, coarse_sibling }
     } else {
-        Request::PoolAllocate { owner: pool.owner, pool: pool.flags, flags, coarse_sibling }
+        Request::PoolAllocate { owner, pool, flags, coarse_sibling }
     }
 }
 
 /// For the report: whose pool, which, and the flags of the call.
 fn detail(pool: &Pool, flags: u32) -> u32 {
     u32::from(pool.owner == Owner::Gpu) << 16 | (pool.flags & 0xff) << 8 | flags & 0xff
-}
-
-/// `hsa_status_t hsa_shut_down()`
-pub(crate) unsafe extern "C" fn shut_down(caller: usize) -> Status {
-    // SAFETY: the type is that of hsa_shut_down.
-    let Some(real) = (unsafe { function::<ShutDown>(Hook::HsaShutDown, caller) }) else {
-        return ERROR;
-    };
-    hsa::forget_agents();
-    // SAFETY: the program's own call.
-    unsafe { real() }
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::c_void;
 
-use policy::{Action, Caller, Request};
+use policy::{Action, Caller, Reason, Request};
 
 use super::{ask, attempt};
 use crate::hook::Hook;
@@ -25,7 +25,7 @@ const LONGEST: usize = 1024;
 
 /// `hsa_status_t hsa_amd_svm_attributes_set(void* ptr, size_t size,
 /// hsa_amd_svm_attribute_pair_t* list, size_t count)`
-pub(crate) unsafe extern "C" fn attributes_set(
+pub(crate) unsafe extern "C-unwind" fn attributes_set(
     ptr: *mut c_void,
     size: usize,
     list: *mut SvmAttribute,
@@ -81,12 +81,7 @@ pub(crate) unsafe fn attributes_set_with(
     let detail = u32::from(what.grain) << 1 | u32::from(what.new_access || what.access_in_place);
     let asked = ask(Hook::HsaSvmAttributesSet, request, caller, (detail, size), || {
         let hsa = hsa::near(caller).filter(|hsa| hsa.has_svm())?;
-        let mut agents = hsa.agents();
-        if !access(attributes).all(|agent| agents.knows(agent)) {
-            // The runtime was started anew, or these are no agents.
-            agents = hsa.read_agents();
-        }
-        deciding(agents, attributes)?.target
+        deciding(&hsa.agents(), attributes)?.target
     });
     if let Some(asked) = asked.as_ref().filter(|asked| asked.action() == Action::AppendCoarse) {
         let mut longer = attributes.to_vec();
@@ -99,7 +94,10 @@ pub(crate) unsafe fn attributes_set_with(
         return status;
     }
     let status = original();
-    if status == SUCCESS && what.grain && !seen::is_advising() {
+    // A range that was left alone for its caller's sake is left alone for good: hipMemAdvise on
+    // it will come from libamdhip64.
+    let denied = asked.as_ref().is_some_and(|asked| asked.decision.reason == Reason::DeniedCaller);
+    if status == SUCCESS && (what.grain || denied) && !seen::is_advising() {
         CHOSEN.with(|chosen| chosen.set(start, pages, ()));
     }
     if let Some(asked) = asked {

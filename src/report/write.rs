@@ -174,7 +174,7 @@ mod tests {
                 "gfx1012",
                 "GPU fine pool, flags=0x1",
             ),
-            (Hook::HsaShutDown, Reason::LevelOff, 0, "gfx90a", "flags=0x0"),
+            (Hook::HipFree, Reason::LevelOff, 0, "gfx90a", "flags=0x0"),
             (Hook::HsaSvmAttributesSet, Reason::GrainChosen, 3, "", "access and grain"),
         ] {
             let mut text = String::new();
