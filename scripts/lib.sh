@@ -81,12 +81,12 @@ as_root() {
 }
 
 # find_rocm: sets rocm_flags to what a program that uses HIP and HSA is compiled with.
-# ROCM_PATH comes first, then what the compiler finds by itself, then the usual folders.
+# ROCM_PATH comes first, then /opt/rocm, then what the compiler finds by itself.
 find_rocm() {
     local folder
     local -a flags
     command -v g++ >/dev/null || return 1
-    for folder in "${ROCM_PATH:-}" "" /opt/rocm /opt/rocm-*; do
+    for folder in ${ROCM_PATH:+"$ROCM_PATH"} /opt/rocm "" /opt/rocm-*; do
         flags=(-D__HIP_PLATFORM_AMD__)
         if [[ -n $folder ]]; then
             [[ -d $folder/include ]] || continue
@@ -106,6 +106,12 @@ links() {
 #include <hsa/hsa_ext_amd.h>
 int main() { return hipInit(0) + hsa_init(); }
 CPP
+}
+
+# hip_release: the MAJOR.MINOR of the HIP headers that find_rocm has found.
+hip_release() {
+    printf '%s\n' '#include <hip/hip_version.h>' 'HIP_VERSION_MAJOR.HIP_VERSION_MINOR' |
+        g++ "${rocm_flags[@]}" -E -P -x c++ - 2>/dev/null | tail -n 1 | tr -d ' '
 }
 
 # compile_example NAME OUTPUT [FLAG...]: compiles examples/NAME.cpp.

@@ -40,7 +40,9 @@ for argument in "$@"; do
 done
 
 need_rust 1.88
+# The compiler first: without it a ROCm that is there cannot be told from one that is missing.
 need_command g++ g++
+install_missing "$install" "$ask"
 need_rocm
 [[ -x /opt/rocm/bin/rocminfo ]] || need_command rocminfo rocminfo
 install_missing "$install" "$ask"

@@ -192,7 +192,7 @@ fn parse_kfd_version(text: &str) -> Result<String, String> {
 }
 
 fn parse_log(text: &str) -> Result<LogTarget, String> {
-    const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let (level, file) = match text.split_once(':') {
         Some((_, "")) => return Err("no file name after the colon".to_owned()),
         Some((level, file)) => (level, Some(PathBuf::from(file))),

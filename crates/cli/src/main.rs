@@ -9,6 +9,7 @@ mod preload;
 mod program;
 mod report;
 mod run;
+mod sigpipe;
 mod sim;
 mod watch;
 

@@ -11,6 +11,7 @@ use crate::exit::CannotStart;
 use crate::locate::{Library, locate};
 use crate::preload::{self, LD_PRELOAD};
 use crate::program;
+use crate::sigpipe;
 use crate::watch;
 
 /// Does it. Returns only where the program cannot be started.
@@ -39,13 +40,19 @@ pub(crate) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
         command.env("RDNAFIX_LOG", value);
     }
     warn_if_unreachable(&args.program, Library::Rdnafix);
-    if verbose { watch::run(command, report) } else { exec(command, &args.program) }
+    if verbose {
+        let report = report.or_else(|| env::var_os("RDNAFIX_REPORT").map(PathBuf::from));
+        watch::run(command, report)
+    } else {
+        exec(command, &args.program)
+    }
 }
 
 /// The program with its arguments.
 pub(crate) fn command(program: &Program) -> Command {
     let mut command = Command::new(&program.words[0]);
     command.args(&program.words[1..]);
+    sigpipe::restore_in(&mut command);
     command
 }
 
@@ -68,7 +75,16 @@ pub(crate) fn output_file(option: &str, path: &Path) -> Result<PathBuf> {
         bail!("{option} '{}': is a directory, name a file", path.display());
     }
     match absolute.parent() {
-        Some(directory) if directory.is_dir() => Ok(absolute),
+        Some(directory) if directory.is_dir() => {
+            if absolute.is_file() || !absolute.exists() {
+                std::fs::OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .open(&absolute)
+                    .with_context(|| format!("{option} '{}': cannot be written", path.display()))?;
+            }
+            Ok(absolute)
+        }
         parent => bail!(
             "{option} '{}': there is no directory '{}'; create it first",
             path.display(),

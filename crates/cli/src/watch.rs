@@ -2,9 +2,11 @@
 //! the layers of librdnafix.so saw, and which copy of libamdhip64 made calls that none saw.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -14,36 +16,67 @@ use crate::report::{self, Action, Report};
 /// Runs the command to its end. `report` is the file that the user asked for, if any.
 ///
 /// # Errors
-/// A program that does not start, a report that cannot be read.
+/// A program that does not start, a report that cannot be read or passed on.
 pub(crate) fn run(mut command: Command, report: Option<PathBuf>) -> Result<ExitCode> {
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
-    // A file of the user's may hold reports of earlier runs: only what is added counts.
-    let file = report.unwrap_or_else(|| directory.path().join("report.json"));
-    let before = report::read(&file)?.len();
+    // The user's file may be a pipe, or hold other things: what is added to it is read here first.
+    let file = directory.path().join("report.json");
     command.env("RDNAFIX_REPORT", &file);
-    leave_signals_to_the_program(&mut command);
-    let status = command
+    pass_signals_on(&mut command);
+    let mut child = command
         .spawn()
-        .map_err(|error| CannotStart::new(&command.get_program().to_string_lossy(), &error))?
-        .wait()
-        .context("cannot wait for the program")?;
-    let reports = report::read(&file)?;
-    eprint!("{}", describe(&reports[before.min(reports.len())..]));
+        .map_err(|error| CannotStart::new(&command.get_program().to_string_lossy(), &error))?;
+    CHILD.store(i32::try_from(child.id()).unwrap_or(0), Ordering::Relaxed);
+    let status = child.wait().context("cannot wait for the program")?;
+    CHILD.store(0, Ordering::Relaxed);
+    eprint!("{}", describe(&report::read(&file)?));
+    if let Some(report) = report {
+        append(&file, &report)
+            .with_context(|| format!("cannot write the report '{}'", report.display()))?;
+    }
     Ok(exit::code_of_status(status).into())
 }
 
-/// What the terminal sends goes to the program too; this process has to outlive it.
-fn leave_signals_to_the_program(command: &mut Command) {
-    const SIGNALS: [i32; 2] = [libc::SIGINT, libc::SIGQUIT];
-    for signal in SIGNALS {
-        // SAFETY: sets a disposition; there is no handler to race with.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
+fn append(from: &Path, to: &Path) -> std::io::Result<()> {
+    let text = match std::fs::read(from) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        text => text?,
+    };
+    std::fs::OpenOptions::new().append(true).create(true).open(to)?.write_all(&text)
+}
+
+/// The program, for the handler of signals; 0 if there is none.
+static CHILD: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn send_on(signal: i32) {
+    let child = CHILD.load(Ordering::Relaxed);
+    if child != 0 {
+        // SAFETY: kill is async-signal-safe and takes numbers.
+        unsafe { libc::kill(child, signal) };
     }
-    // SAFETY: signal is async-signal-safe.
+}
+
+/// What the terminal sends goes to the program too, and this process has to outlive it; what
+/// is sent to this process alone is meant for the program. The program starts with the
+/// dispositions that were inherited.
+fn pass_signals_on(command: &mut Command) {
+    const FROM_TERMINAL: [i32; 2] = [libc::SIGINT, libc::SIGQUIT];
+    const SENT: [i32; 4] = [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
+    let handler = send_on as *const () as libc::sighandler_t;
+    let set = |signal: i32, disposition| {
+        // SAFETY: a disposition, or a handler that is async-signal-safe.
+        (signal, unsafe { libc::signal(signal, disposition) })
+    };
+    let inherited: Vec<(i32, libc::sighandler_t)> = FROM_TERMINAL
+        .iter()
+        .map(|signal| set(*signal, libc::SIG_IGN))
+        .chain(SENT.iter().map(|signal| set(*signal, handler)))
+        .collect();
+    // SAFETY: signal is async-signal-safe, and nothing is allocated.
     unsafe {
-        command.pre_exec(|| {
-            for signal in SIGNALS {
-                libc::signal(signal, libc::SIG_DFL);
+        command.pre_exec(move || {
+            for (signal, disposition) in &inherited {
+                libc::signal(*signal, *disposition);
             }
             Ok(())
         });

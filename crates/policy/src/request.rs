@@ -52,7 +52,7 @@ pub mod pool_flags {
 }
 
 /// `hsa_amd_memory_pool_flag_t`, the flags of an allocation (hsa_ext_amd.h; which are legal
-/// depends on the release: facts in docs/coherence.md).
+/// depends on the release).
 pub mod pool_alloc {
     /// HSA_AMD_MEMORY_POOL_PCIE_FLAG, 5.3 and later: pseudo fine grain
     pub const PCIE: u32 = 1;

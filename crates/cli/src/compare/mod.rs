@@ -144,6 +144,8 @@ impl<'a> Setup<'a> {
     /// the level off.
     fn command(&self, name: &str) -> Result<Command> {
         let mut command = run::command(&self.args.program);
+        // Asked for without a word, it would make every row "same".
+        command.env_remove("RDNAFIX_DRY_RUN");
         let mut preload = Vec::new();
         if name == INTERPOSED || self.kfdsim.is_none() {
             preload.push(self.rdnafix.clone());

@@ -1,6 +1,7 @@
 //! The output of the two runs: what is worth showing of it.
 
 use std::fmt::Write as _;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::execute::Run;
@@ -18,7 +19,9 @@ pub(crate) fn difference(stock: &Run, interposed: &Run) -> Option<String> {
         if let Some((number, left, right)) = first_difference(&read(left), &read(right)) {
             return Some(format!(
                 "the two runs print different things, first in line {number} of {name}:\n  \
-                 stock:      {left}\n  interposed: {right}"
+                 stock:      {}\n  interposed: {}",
+                shown(&left),
+                shown(&right),
             ));
         }
     }
@@ -32,7 +35,7 @@ pub(crate) fn tail(run: &Run) -> String {
         return text;
     };
     for (name, file) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
-        let content = read(file);
+        let content = last_part(file);
         let lines: Vec<&str> = content.lines().collect();
         let skipped = lines.len().saturating_sub(TAIL);
         if lines.is_empty() {
@@ -43,15 +46,45 @@ pub(crate) fn tail(run: &Run) -> String {
             let _ = writeln!(text, "  | ({skipped} lines before)");
         }
         for line in &lines[skipped..] {
-            let _ = writeln!(text, "  | {line}");
+            let _ = writeln!(text, "  | {}", shown(line));
         }
     }
     text
 }
 
+/// What is compared of an output, and looked at for its last lines: programs may print without end.
+const COMPARED: u64 = 16 << 20;
+const LAST_PART: u64 = 64 << 10;
+
 fn read(file: &Path) -> String {
-    let bytes = std::fs::read(file).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+    read_from(file, 0, COMPARED).unwrap_or_default()
+}
+
+fn last_part(file: &Path) -> String {
+    let length = std::fs::metadata(file).map_or(0, |about| about.len());
+    read_from(file, length.saturating_sub(LAST_PART), LAST_PART).unwrap_or_default()
+}
+
+fn read_from(file: &Path, start: u64, most: u64) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(file)?;
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A line of a program as it may be shown on a terminal: without control characters, and cut.
+fn shown(line: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut text: String = line
+        .chars()
+        .take(LONGEST)
+        .map(|letter| if letter.is_control() && letter != '\t' { '\u{fffd}' } else { letter })
+        .collect();
+    if line.chars().nth(LONGEST).is_some() {
+        text.push('…');
+    }
+    text
 }
 
 fn first_difference(stock: &str, interposed: &str) -> Option<(usize, String, String)> {
