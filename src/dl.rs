@@ -94,18 +94,22 @@ fn look() -> bool {
 
 /// The real dlsym, for this library's own lookups.
 pub(crate) fn lookup(handle: *mut c_void, name: &CStr) -> *const () {
-    wanted();
-    // SAFETY: an address of that function, stored by `look`.
-    let real: Dlsym = unsafe { std::mem::transmute(REAL_DLSYM.load(Ordering::Acquire)) };
-    // SAFETY: a handle of dlopen or a special one, and a valid name. Called from here, RTLD_NEXT
-    // counts from this library.
-    let found = unsafe { real(handle, name.as_ptr()) };
+    let found = real_dlsym(handle, name);
     if found.is_null() {
         // The error is not one of the program's.
         // SAFETY: takes nothing and resets thread-local state.
         unsafe { libc::dlerror() };
     }
-    found.cast_const().cast()
+    found
+}
+
+fn real_dlsym(handle: *mut c_void, name: &CStr) -> *const () {
+    wanted();
+    // SAFETY: an address of that function, stored by `look`.
+    let real: Dlsym = unsafe { std::mem::transmute(REAL_DLSYM.load(Ordering::Acquire)) };
+    // SAFETY: a handle of dlopen or a special one, and a valid name. Called from here, RTLD_NEXT
+    // counts from this library.
+    unsafe { real(handle, name.as_ptr()) }.cast_const().cast()
 }
 
 /// The hook of that name. RTLD_NEXT asks for what comes after the caller, which we are not.
@@ -129,7 +133,8 @@ fn is_absent(handle: *mut c_void, hook: Hook) -> bool {
     let file = hook.library().file_prefix().as_bytes();
     handle == libc::RTLD_DEFAULT
         && elf::in_files(&[file], hook.symbol()).is_null()
-        && lookup(libc::RTLD_NEXT, hook.symbol()).is_null()
+        // Last, because the program is to find its error in dlerror.
+        && real_dlsym(libc::RTLD_NEXT, hook.symbol()).is_null()
 }
 
 unsafe extern "C" fn choose_dlsym(handle: *mut c_void, name: *const c_char) -> *const () {

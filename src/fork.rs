@@ -5,7 +5,7 @@
 //! another thread is in the loader, or settles the mode, on behalf of this library.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::{cancel, remember, report};
@@ -21,6 +21,19 @@ const DONE: u8 = 2;
 
 thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The process that the library was loaded into.
+static FIRST: AtomicU32 = AtomicU32::new(0);
+
+/// Notes which process this is; called by the constructor.
+pub(crate) fn note_process() {
+    FIRST.store(std::process::id(), Ordering::Relaxed);
+}
+
+/// Whether this is that process and not a forked child of it.
+pub(crate) fn is_first_process() -> bool {
+    FIRST.load(Ordering::Relaxed) == std::process::id()
 }
 
 /// Runs `work`, during which no other thread forks.

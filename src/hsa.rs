@@ -2,6 +2,7 @@
 //! matched to KFD's GPUs by PCI address, and their memory pools. Decides nothing.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kfd_abi::topology::PciAddress;
 use policy::{GfxTarget, Owner, pool_flags};
@@ -80,6 +81,8 @@ pub(crate) struct Hsa {
     pool_info: GetInfo,
     pool_free: PoolFree,
     system_info: SystemInfo,
+    /// Coarse-grained pools that were seen; 0 while free.
+    coarse: [AtomicU64; 16],
 }
 
 /// The agents of a runtime between hsa_init and hsa_shut_down.
@@ -138,6 +141,7 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hsa> {
                     system_info: std::mem::transmute::<*const (), SystemInfo>(function(
                         c"hsa_system_get_info",
                     )?),
+                    coarse: [const { AtomicU64::new(0) }; 16],
                 }
             };
             Some((scope, hsa))
@@ -157,9 +161,18 @@ impl Hsa {
         if status == SUCCESS { gathering.agents } else { Agents::default() }
     }
 
-    /// The global flags of a pool; `None` if it has none or is no pool.
-    pub(crate) fn pool_flags(&self, pool: u64) -> Option<u32> {
-        Self::info(self.pool_info, pool, POOL_GLOBAL_FLAGS)
+    /// Whether a pool was seen to be coarse-grained. The handle may have come to mean another
+    /// pool since: that is only good for leaving a call alone.
+    pub(crate) fn was_coarse(&self, pool: u64) -> bool {
+        pool != 0 && self.coarse.iter().any(|seen| seen.load(Ordering::Relaxed) == pool)
+    }
+
+    /// Remembers a coarse-grained pool, as long as there is room.
+    pub(crate) fn note_coarse(&self, pool: u64) {
+        let free = |seen: &&AtomicU64| {
+            seen.compare_exchange(0, pool, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        self.coarse.iter().find(free);
     }
 
     fn info(question: GetInfo, handle: u64, which: c_int) -> Option<u32> {

@@ -42,7 +42,10 @@ fn constructor() {
     if !config.complaints.is_empty() || config.log.is_some() {
         log::note_stderr();
     }
-    report::start();
+    if config.report.is_some() {
+        fork::note_process();
+        report::start();
+    }
 }
 
 // libgcc_s would be one more library to load in every process; its unwinder also comes as an

@@ -5,7 +5,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use policy::{Action, Decision, Owner, Reason, Request};
+use policy::{Action, Decision, Owner, Reason, Request, pool_flags};
 
 use super::{Asked, ask, attempt, of_interest};
 use crate::hook::Hook;
@@ -166,14 +166,18 @@ impl Judged {
     /// forwarded as it came.
     fn of(hook: Hook, handle: u64, size: usize, flags: u32, caller: usize) -> Option<Self> {
         let hsa = hsa::near(caller)?;
-        let pool_flags = hsa.pool_flags(handle)?;
-        let possible = |owner| of_interest(request(hook, owner, pool_flags, flags, true));
-        if !possible(Owner::Gpu) && !possible(Owner::Cpu) {
+        // Nearly all of a program's allocations: device memory.
+        let coarse_request = request(hook, Owner::Gpu, pool_flags::COARSE, flags, true);
+        if hsa.was_coarse(handle) && !of_interest(coarse_request) {
             return None;
         }
+        // The handle is only compared with those of the runtime: it may be none of a pool.
         let agents = hsa.agents();
         let pool = agents.pool(handle)?;
         let coarse = agents.coarse_sibling(&pool);
+        if coarse == Some(handle) {
+            hsa.note_coarse(handle);
+        }
         let request = request(hook, pool.owner, pool.flags, flags, coarse.is_some());
         let detail = detail(&pool, flags);
         let asked = ask(hook, request, caller, (detail, size), || agents.gpu_of(&pool))?;

@@ -59,12 +59,10 @@ pub(crate) fn wanted() -> bool {
     config::get().report.is_some()
 }
 
-/// Has the report written at exit; called once, by the constructor.
+/// Has the report written at exit; called once, by the constructor, if one is wanted.
 pub(crate) fn start() {
-    if wanted() {
-        // SAFETY: a plain function of this library, which is never unmapped.
-        unsafe { libc::atexit(write::at_exit) };
-    }
+    // SAFETY: a plain function of this library, which is never unmapped.
+    unsafe { libc::atexit(write::at_exit) };
 }
 
 /// Counts a call. Thread-safe, and safe in a signal handler.

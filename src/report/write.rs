@@ -8,7 +8,7 @@ use policy::{GfxTarget, Reason};
 
 use super::{Counted, HANDED_OUT, NOT_COUNTED, THROUGH_SYMBOLS, THROUGH_TABLE, rows};
 use crate::hook::{Hook, Library};
-use crate::{caller, cancel, config, gpus, objects, resolve};
+use crate::{caller, cancel, config, fork, gpus, objects, resolve};
 
 /// What was asked, in words.
 pub(crate) fn request_text(hook: Hook, detail: u32) -> String {
@@ -127,14 +127,25 @@ fn render_row(out: &mut String, row: &Counted) {
 }
 
 /// Copies of libamdhip64 in this process whose calls no layer saw: nothing was forwarded to
-/// them, and nothing came from them.
+/// them, and nothing came from them. None where nobody opened a GPU, or the parent did.
 fn unseen() -> Vec<String> {
+    if !fork::is_first_process() || !uses_a_gpu() {
+        return Vec::new();
+    }
     let prefix = Library::Hip.file_prefix().as_bytes();
     objects::loaded(|object| object.file_name().starts_with(prefix))
         .into_iter()
         .filter(|copy| !resolve::forwards_to(copy.scope) && !caller::seen_in(copy.scope))
         .map(|copy| copy.path.to_string_lossy().into_owned())
         .collect()
+}
+
+/// Whether something of a GPU is mapped, real or simulated.
+fn uses_a_gpu() -> bool {
+    let maps = std::fs::read("/proc/self/maps").unwrap_or_default();
+    ["/dev/kfd", "/dev/dri/render", "/memfd:kfdsim"]
+        .iter()
+        .any(|path| maps.windows(path.len()).any(|window| window == path.as_bytes()))
 }
 
 /// A JSON string.

@@ -233,7 +233,6 @@ fn every_reason_occurs_and_has_its_own_code() {
 
 /// The table of the design, row by row, on gfx1030.
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn the_levels_add_what_the_design_says() {
     use {host_malloc as h, pool_alloc as a, pool_flags as p};
     let gpu_pool = |pool, flags| Request::PoolAllocate {
