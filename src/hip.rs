@@ -49,6 +49,7 @@ type GetDevice = unsafe extern "C-unwind" fn(*mut c_int) -> c_int;
 type PciBusId = unsafe extern "C-unwind" fn(*mut c_char, c_int, c_int) -> c_int;
 type Attribute = unsafe extern "C-unwind" fn(*mut c_int, c_uint, c_int) -> c_int;
 type LastError = unsafe extern "C-unwind" fn() -> c_int;
+type AddressRange = unsafe extern "C-unwind" fn(*mut *mut c_void, *mut usize, *mut c_void) -> c_int;
 type Advise = unsafe extern "C-unwind" fn(*const c_void, usize, c_uint, c_int) -> c_int;
 
 /// Functions of one copy of libamdhip64. All of them are in every release from 5.2 to 7.2.
@@ -60,6 +61,7 @@ pub(crate) struct Hip {
     last_error: LastError,
     peek_at_last_error: LastError,
     advise: Advise,
+    address_range: AddressRange,
     /// Targets by device number, packed; 0 while unknown.
     targets: [AtomicU32; 64],
 }
@@ -93,6 +95,9 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hip> {
                         c"hipPeekAtLastError",
                     )?),
                     advise: std::mem::transmute::<*const (), Advise>(function(c"hipMemAdvise")?),
+                    address_range: std::mem::transmute::<*const (), AddressRange>(function(
+                        c"hipMemGetAddressRange",
+                    )?),
                     targets: [const { AtomicU32::new(0) }; 64],
                 }
             };
@@ -166,6 +171,18 @@ impl Hip {
     pub(crate) fn clear_error(&self) {
         // SAFETY: takes nothing and resets thread-local state.
         unsafe { (self.last_error)() };
+    }
+
+    /// Bytes of the allocation that starts at `start`; 0 where there is none.
+    pub(crate) fn allocated(&self, start: *mut c_void) -> usize {
+        let pending = self.error_pending();
+        let (mut base, mut size) = (std::ptr::null_mut(), 0);
+        // SAFETY: the function writes two values through the pointers; it takes any address.
+        let status = unsafe { (self.address_range)(&raw mut base, &raw mut size, start) };
+        if status != SUCCESS && !pending {
+            self.clear_error();
+        }
+        if status == SUCCESS && base == start { size } else { 0 }
     }
 
     /// Advises the runtime that a managed range be coarse-grained.

@@ -28,8 +28,8 @@ impl<T: Copy> Intervals<T> {
         }
     }
 
-    /// Forgets `start .. start + size`.
-    pub(crate) fn clear(&mut self, start: usize, size: usize) {
+    /// Forgets `start .. start + size`, and gives back what there was of it.
+    pub(crate) fn cut(&mut self, start: usize, size: usize) -> Vec<(usize, usize, T)> {
         let end = start.saturating_add(size);
         let covered: Vec<(usize, (usize, T))> = self
             .by_start
@@ -38,15 +38,25 @@ impl<T: Copy> Intervals<T> {
             .take_while(|(_, (stop, _))| *stop > start)
             .map(|(from, entry)| (*from, *entry))
             .collect();
-        for (from, (stop, value)) in covered {
-            self.by_start.remove(&from);
-            if from < start {
-                self.by_start.insert(from, (start, value));
+        for (from, (stop, value)) in &covered {
+            self.by_start.remove(from);
+            if *from < start {
+                self.by_start.insert(*from, (start, *value));
             }
-            if stop > end {
-                self.by_start.insert(end, (stop, value));
+            if *stop > end {
+                self.by_start.insert(end, (*stop, *value));
             }
         }
+        let inside = |(from, (stop, value)): (usize, (usize, T))| {
+            let (from, stop) = (from.max(start), stop.min(end));
+            (from, stop - from, value)
+        };
+        covered.into_iter().map(inside).collect()
+    }
+
+    /// Forgets `start .. start + size`.
+    pub(crate) fn clear(&mut self, start: usize, size: usize) {
+        self.cut(start, size);
     }
 
     /// Forgets the range that starts at `start`, whatever its length, and gives it back.

@@ -25,7 +25,10 @@ pub(crate) struct Rewritten {
     pub(crate) given: u32,
 }
 
-/// Ranges whose grain the program set itself.
+/// The unit in which KFD keeps the attributes of SVM ranges.
+pub(crate) const PAGE: usize = 4096;
+
+/// Ranges whose grain the program set itself, in whole pages.
 pub(crate) static CHOSEN: Memory<()> = Memory::new();
 
 /// Pinned allocations whose flags were rewritten.

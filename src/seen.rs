@@ -13,6 +13,7 @@ thread_local! {
     static DENIED: Cell<bool> = const { Cell::new(false) };
     static TABLE: Cell<bool> = const { Cell::new(false) };
     static EXPLICIT: Cell<bool> = const { Cell::new(false) };
+    static ALLOCATING: Cell<bool> = const { Cell::new(false) };
     static FORWARDING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -26,10 +27,11 @@ pub(crate) fn pool() {
     POOL.set(POOL.get().wrapping_add(1));
 }
 
-/// Runs `call` and says what passed through the HSA hooks of this thread meanwhile.
+/// Runs `call`, a managed allocation, and says what passed through the HSA hooks of this
+/// thread meanwhile.
 pub(crate) fn below<R>(call: impl FnOnce() -> R) -> (R, Below) {
     let (svm, pool) = (SVM.get(), POOL.get());
-    let result = call();
+    let result = during(&ALLOCATING, call);
     let below = if SVM.get() != svm {
         Below::SvmDecided
     } else if POOL.get() != pool {
@@ -38,6 +40,11 @@ pub(crate) fn below<R>(call: impl FnOnce() -> R) -> (R, Below) {
         Below::NothingSeen
     };
     (result, below)
+}
+
+/// Whether this thread is inside [`below`].
+pub(crate) fn is_allocating() -> bool {
+    ALLOCATING.get()
 }
 
 /// Runs `call` with a flag of this thread set.

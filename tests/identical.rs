@@ -3,41 +3,8 @@
 
 mod common;
 
+use common::sequence::sequence;
 use common::{Ran, Run, alloc_probe};
-use kfd_abi::log::{Event, Ioctl};
-use serde_json::Value;
-
-/// What the runtime asks when it happens to wait; how often differs from run to run.
-const WAITING: [&str; 4] = ["WAIT_EVENTS", "SET_EVENT", "RESET_EVENT", "GET_CLOCK_COUNTERS"];
-
-/// The ioctls of a run's main thread in order, without what differs from run to run: addresses
-/// and handles, and waiting.
-fn sequence(ran: &Ran) -> Vec<String> {
-    let main = ran.records.first().expect("records").tid;
-    let ioctls = ran.records.iter().filter(|record| record.tid == main).filter_map(|record| {
-        match &record.event {
-            Event::Ioctl(ioctl) if !WAITING.contains(&&ioctl.name[..]) => Some(ioctl),
-            _ => None,
-        }
-    });
-    ioctls.map(in_words).collect()
-}
-
-fn in_words(ioctl: &Ioctl) -> String {
-    let lasting: Vec<String> = ioctl
-        .args
-        .iter()
-        .filter(|(name, value)| !is_address(name, value))
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    let memory: Vec<String> = ioctl.memory.iter().map(common::in_words).collect();
-    format!("{} errno={} {} {}", ioctl.name, ioctl.errno, lasting.join(" "), memory.join(", "))
-}
-
-/// Addresses and handles are hexadecimal strings in the log; a GPU's id is one too, but lasts.
-fn is_address(name: &str, value: &Value) -> bool {
-    name != "gpu_id" && value.as_str().is_some_and(|text| text.starts_with("0x"))
-}
 
 fn run(gpus: &str, interposed: bool, level: Option<&str>) -> Ran {
     let mut run = Run::new(alloc_probe());

@@ -11,7 +11,7 @@ use crate::hip::{
 };
 use crate::hook::Hook;
 use crate::mode;
-use crate::remember::{CHOSEN, PINNED, Rewritten};
+use crate::remember::{CHOSEN, PAGE, PINNED, Rewritten};
 use crate::resolve::function;
 
 /// `hipError_t hipHostMalloc(void** ptr, size_t size, unsigned int flags)`
@@ -246,14 +246,20 @@ unsafe fn free_with(hook: Hook, ptr: *mut c_void, caller: usize) -> c_int {
     };
     let start = ptr as usize;
     let pinned = if PINNED.is_empty() { None } else { PINNED.with(|pinned| pinned.take(start)) };
-    let chosen = if CHOSEN.is_empty() { None } else { CHOSEN.with(|chosen| chosen.take(start)) };
+    // A choice may be about a part of the memory, so its size is asked for.
+    let chosen = if CHOSEN.is_empty() || ptr.is_null() {
+        Vec::new()
+    } else {
+        let size = hip::near(caller).map_or(0, |hip| hip.allocated(ptr));
+        CHOSEN.with(|chosen| chosen.cut(start, size.next_multiple_of(PAGE)))
+    };
     // SAFETY: the program's own argument to the function that it called.
     let status = unsafe { real(ptr) };
     if status != SUCCESS {
         if let Some((size, flags)) = pinned {
             PINNED.with(|pinned| pinned.set(start, size, flags));
         }
-        if let Some((size, ())) = chosen {
+        for (start, size, ()) in chosen {
             CHOSEN.with(|chosen| chosen.set(start, size, ()));
         }
     }

@@ -8,7 +8,7 @@ use policy::{Action, Caller, Reason, Request};
 use super::{ask, attempt};
 use crate::hook::Hook;
 use crate::hsa::{self, Agents, ERROR, GpuAgent, SUCCESS, Status, SvmAttribute, SvmAttributesSet};
-use crate::remember::CHOSEN;
+use crate::remember::{CHOSEN, PAGE};
 use crate::resolve::function;
 use crate::{caller, mode, seen};
 
@@ -18,8 +18,6 @@ const AGENT_ACCESSIBLE: u64 = 0x200;
 const AGENT_ACCESSIBLE_IN_PLACE: u64 = 0x201;
 /// HSA_AMD_SVM_GLOBAL_FLAG_COARSE_GRAINED
 const COARSE_GRAINED: u64 = 1;
-/// The unit in which KFD keeps the attributes of SVM ranges.
-const PAGE: usize = 4096;
 /// No runtime passes longer lists; a longer one is left alone.
 const LONGEST: usize = 1024;
 
@@ -64,21 +62,23 @@ pub(crate) unsafe fn attributes_set_with(
     let span = (ptr as usize).saturating_add(size).saturating_add(PAGE - 1) & !(PAGE - 1);
     let pages = span.saturating_sub(start);
     if !what.grain
-        && what.new_access
+        && (what.new_access == 1 && seen::is_allocating() || what.new_access > 1)
         && !CHOSEN.is_empty()
         && caller::at(caller) == Caller::HipRuntime
     {
-        // Only a new managed allocation comes like this from libamdhip64 (SvmAllocInit, the
-        // same from 5.2.3 to 7.2.4; SetAccessedBy says IN_PLACE): what the program chose for
-        // memory that was here before is gone with it.
+        // A new managed allocation, for which libamdhip64 lists every GPU (SvmAllocInit, the same
+        // from 5.2.3 to 7.2.4): what the program chose for memory that was here before is gone
+        // with it. hipMemAdvise(UnsetAccessedBy) lists one in the same way, so where there is one
+        // only the hook above knows; without it a choice outlives its range.
         CHOSEN.with(|chosen| chosen.clear(start, pages));
     }
     let request = Request::SvmAttributes {
-        gives_access: what.new_access || what.access_in_place,
+        gives_access: what.new_access > 0 || what.access_in_place,
         names_grain: what.grain,
         chosen_before: !CHOSEN.is_empty() && CHOSEN.with(|chosen| chosen.overlaps(start, pages)),
     };
-    let detail = u32::from(what.grain) << 1 | u32::from(what.new_access || what.access_in_place);
+    let detail =
+        u32::from(what.grain) << 1 | u32::from(what.new_access > 0 || what.access_in_place);
     let asked = ask(Hook::HsaSvmAttributesSet, request, caller, (detail, size), || {
         let hsa = hsa::near(caller).filter(|hsa| hsa.has_svm())?;
         deciding(&hsa.agents(), attributes)?.target
@@ -110,7 +110,8 @@ pub(crate) unsafe fn attributes_set_with(
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Named {
     grain: bool,
-    new_access: bool,
+    /// How many agents.
+    new_access: usize,
     access_in_place: bool,
 }
 
@@ -119,7 +120,7 @@ impl Named {
         let any = |wanted| attributes.iter().any(|pair| pair.attribute == wanted);
         Self {
             grain: any(GLOBAL_FLAG),
-            new_access: any(AGENT_ACCESSIBLE),
+            new_access: attributes.iter().filter(|pair| pair.attribute == AGENT_ACCESSIBLE).count(),
             access_in_place: any(AGENT_ACCESSIBLE_IN_PLACE),
         }
     }
@@ -148,7 +149,7 @@ mod tests {
     fn a_list_says_whether_it_names_a_grain_and_gives_access() {
         let pair = |attribute| SvmAttribute { attribute, value: 0 };
         assert_eq!(Named::in_list(&[pair(4), pair(5)]), Named::default());
-        let managed = Named { new_access: true, ..Named::default() };
+        let managed = Named { new_access: 1, ..Named::default() };
         assert_eq!(Named::in_list(&[pair(AGENT_ACCESSIBLE)]), managed);
         let both = Named { grain: true, access_in_place: true, ..Named::default() };
         assert_eq!(Named::in_list(&[pair(GLOBAL_FLAG), pair(AGENT_ACCESSIBLE_IN_PLACE)]), both);

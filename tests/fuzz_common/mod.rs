@@ -1,0 +1,143 @@
+//! Running `tests/programs/fuzz_calls.cpp` stock and interposed, and what may differ between.
+
+pub mod calls;
+pub mod compare;
+pub mod memory;
+pub mod oracle;
+
+use self::compare::difference;
+use self::oracle::Setting;
+use crate::common::{Ran, Run, compile};
+use policy::Level;
+
+/// Sequences of one process: starting one takes as long as a few hundred of them.
+const PER_PROCESS: u64 = 50;
+
+const fn setting(gpus: &'static str, level: Level) -> Setting {
+    Setting { gpus, level, min_bytes: None, fine_pool: false, svm: true, refusing: false }
+}
+
+impl Setting {
+    const fn with_fine_pool(self) -> Self {
+        Self { fine_pool: true, ..self }
+    }
+
+    const fn with_minimum(self) -> Self {
+        Self { min_bytes: Some(65536), ..self }
+    }
+}
+
+/// The setting of a sequence is that of the place `seed % SETTINGS.len()`: its seed alone says
+/// all about it.
+pub const SETTINGS: [Setting; 19] = [
+    setting("gfx906", Level::Standard),
+    setting("gfx906", Level::Full).with_fine_pool(),
+    setting("gfx1030", Level::Off).with_fine_pool(),
+    setting("gfx1030,gfx906", Level::Off),
+    setting("gfx1030", Level::Standard),
+    setting("gfx1030", Level::Standard).with_minimum().with_fine_pool(),
+    setting("gfx1030", Level::Mapped),
+    setting("gfx1030", Level::Mapped).with_minimum(),
+    setting("gfx1030", Level::Full).with_fine_pool(),
+    setting("gfx1030", Level::Full).with_minimum(),
+    Setting { svm: false, ..setting("gfx1030", Level::Full) },
+    Setting { refusing: true, ..setting("gfx1030", Level::Full) },
+    setting("gfx1030,gfx906", Level::Standard).with_fine_pool(),
+    setting("gfx1030,gfx906", Level::Standard).with_minimum(),
+    setting("gfx1030,gfx906", Level::Mapped),
+    setting("gfx1030,gfx906", Level::Mapped).with_minimum(),
+    setting("gfx1030,gfx906", Level::Full),
+    setting("gfx1030,gfx906", Level::Full).with_minimum().with_fine_pool(),
+    setting("gfx1010,gfx1030", Level::Full),
+];
+
+impl Setting {
+    /// Whether every call is to be forwarded; this does not ask the policy.
+    fn changes_nothing(&self) -> bool {
+        self.level == Level::Off || !self.gpus.contains("gfx10")
+    }
+
+    fn run(&self, program: Run) -> Ran {
+        let mut run = program
+            .env("HSA_FORCE_FINE_GRAIN_PCIE", if self.fine_pool { "1" } else { "0" })
+            .env("KFDSIM_SVM", if self.svm { "1" } else { "0" })
+            .env("KFDSIM_DENY_NONCOHERENT", if self.refusing { "1" } else { "0" })
+            .env("RDNAFIX_POLICY", self.level.name());
+        if let Some(bytes) = self.min_bytes {
+            run = run.env("RDNAFIX_MIN_BYTES", bytes.to_string());
+        }
+        let ran = run.on(self.gpus).go();
+        let complete = ran.stdout().ends_with("DONE\n") && !ran.stderr().contains("rdnafix");
+        assert!(
+            ran.output.status.success() && complete,
+            "{self:?}: {}, after\n{}\n--- stderr\n{}",
+            ran.output.status,
+            last_lines(ran.stdout(), 30),
+            last_lines(ran.stderr(), 10)
+        );
+        ran
+    }
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// The first seed and the number of sequences, of all settings together.
+fn range() -> (u64, u64) {
+    let number = |name: &str, otherwise| match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")),
+        Err(_) => otherwise,
+    };
+    (number("RDNAFIX_FUZZ_SEED", 1), number("RDNAFIX_FUZZ_SEQUENCES", 200))
+}
+
+/// Makes the sequences that have one of these settings, and asserts that they differ from stock
+/// only where the policy says so.
+pub fn fuzz(which: impl Fn(&Setting) -> bool) {
+    let (first, count) = range();
+    let stride = SETTINGS.len() as u64;
+    for seed in first..(first + stride).min(first + count) {
+        let setting = SETTINGS[(seed % stride) as usize];
+        if !which(&setting) {
+            continue;
+        }
+        let mut seed = seed;
+        while seed < first + count {
+            let sequences = (first + count - seed).div_ceil(stride).min(PER_PROCESS);
+            check(setting, seed, sequences);
+            seed += sequences * stride;
+        }
+    }
+}
+
+/// One process of each kind.
+fn check(setting: Setting, seed: u64, sequences: u64) {
+    let libraries = ["-std=c++17", "-lamdhip64", "-lhsa-runtime64", "-ldl"];
+    let program = compile("tests/programs/fuzz_calls.cpp", "fuzz_calls", &libraries);
+    let stride = SETTINGS.len();
+    let run = || {
+        Run::new(&program)
+            .args(["--seed", &seed.to_string()])
+            .args(["--step", &stride.to_string()])
+            .args(["--sequences", &sequences.to_string()])
+    };
+    let stock = setting.run(run());
+    let interposed = setting.run(run().interposed());
+    let strict = setting.changes_nothing();
+    if let Some(found) = difference(setting, strict, &stock, &interposed) {
+        let sequence = found.sequence.unwrap_or(seed);
+        let command = |seed: u64, sequences: u64| {
+            format!(
+                "RDNAFIX_FUZZ_SEED={seed} RDNAFIX_FUZZ_SEQUENCES={sequences} cargo test --release --test differential"
+            )
+        };
+        panic!(
+            "seed {sequence}, {setting:?}\n{}\n\nthis sequence alone:\n  {}\nafter those before it in its process:\n  {}\n",
+            found.text,
+            command(sequence, 1),
+            command(seed, sequence - seed + 1)
+        );
+    }
+}
