@@ -76,7 +76,7 @@ fn calls(variant: &Variant, threads: usize, count: usize) -> f64 {
 }
 
 fn nanoseconds(variant: &Variant, dir: &Path, threads: usize) -> String {
-    let count = 20_000_000 / threads;
+    let count = 2_000_000 / threads;
     let output = variant
         .command(dir, &[])
         .args([threads.to_string(), count.to_string()])

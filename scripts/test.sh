@@ -150,13 +150,16 @@ step_e2e() {
     # A test that cannot run here says so on a line of its own and is counted in the summary.
     local code=0
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --package rdnafix "${tests[@]}" --no-fail-fast --success-output final \
-            --status-level fail --final-status-level fail 2>&1 | tee "$work/e2e" || code=$?
+        # A test that fails once and then passes is shown as flaky in the summary, not hidden.
+        cargo nextest run --package rdnafix "${tests[@]}" --no-fail-fast --retries 1 \
+            --success-output final --status-level retry --final-status-level flaky 2>&1 |
+            tee "$work/e2e" || code=$?
     else
         cargo test --package rdnafix "${tests[@]}" --no-fail-fast -- --nocapture 2>&1 |
             tee "$work/e2e" || code=$?
     fi
     grep -oE 'SKIPPED: .*' "$work/e2e" | sort -u >"$work/skipped" || true
+    grep -oE 'FLAKY .*' "$work/e2e" | sort -u >"$work/flaky" || true
     return "$code"
 }
 
@@ -264,9 +267,10 @@ for step in "${steps[@]}"; do
     say "-- $step: ${results[-1]}, $detail"
 done
 
-# Single tests that could not run.
-single=()
+# Single tests that could not run, and those that failed once.
+single=() flaky=()
 if [[ -s $work/skipped ]]; then mapfile -t single <"$work/skipped"; fi
+if [[ -s $work/flaky ]]; then mapfile -t flaky <"$work/flaky"; fi
 
 printf '\n%s== summary%s\n' "$bold" "$plain"
 for i in "${!names[@]}"; do
@@ -277,7 +281,7 @@ for i in "${!names[@]}"; do
     esac
     printf '%-10s  %s%-7s%s  %s\n' "${names[i]}" "$colour" "${results[i]}" "$plain" "${details[i]}"
 done
-for line in "${single[@]}"; do
+for line in "${single[@]}" "${flaky[@]}"; do
     printf '%-10s  %s%s%s\n' e2e "$yellow" "$line" "$plain"
 done
 say "$passed passed, $failed failed, $((skipped + ${#single[@]})) skipped"

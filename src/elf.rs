@@ -1,7 +1,9 @@
 //! Looking up an exported function in the memory of a loaded object, without dlsym: the one
 //! way to find the real dlsym from a library that exports one itself. Allocates nothing.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::CStr;
+
+use crate::objects;
 
 /// <elf.h>: tags of the dynamic section.
 const DT_STRTAB: u64 = 5;
@@ -30,9 +32,8 @@ struct Symbol {
 /// one whose file name starts with one of `files`; null if there is none.
 pub(crate) fn next(files: &[&[u8]], name: &CStr) -> *const () {
     let mut after_us = false;
-    let found = search(name, |info, _| {
-        // SAFETY: the description is the loader's.
-        after_us |= unsafe { contains(info, next as *const () as usize) };
+    let found = search(name, |ours, _| {
+        after_us |= ours;
         after_us
     });
     if found.is_null() { in_files(files, name) } else { found }
@@ -45,62 +46,29 @@ pub(crate) fn in_files(files: &[&[u8]], name: &CStr) -> *const () {
 }
 
 /// The address of `name` in the first object, in the loader's order, that `wanted` accepts and
-/// that has it. This library's own export does not count.
-fn search(name: &CStr, mut wanted: impl FnMut(&libc::dl_phdr_info, &[u8]) -> bool) -> *const () {
-    struct Search<'a> {
-        name: &'a CStr,
-        wanted: &'a mut dyn FnMut(&libc::dl_phdr_info, &[u8]) -> bool,
-        found: *const (),
-    }
-    unsafe extern "C" fn visit(
-        info: *mut libc::dl_phdr_info,
-        _: usize,
-        data: *mut c_void,
-    ) -> c_int {
-        // SAFETY: dl_iterate_phdr passes a valid info and the `data` that it was given below.
-        let (info, search) = unsafe { (&*info, &mut *data.cast::<Search<'_>>()) };
-        if info.dlpi_name.is_null() {
-            return 0;
-        }
-        // SAFETY: the loader's name of an object is NUL-terminated.
-        let path = unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes();
-        let file = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-        let wanted = (search.wanted)(info, file);
-        // SAFETY: the description is the loader's.
-        let ours = unsafe { contains(info, next as *const () as usize) };
+/// that has it; `wanted` is told whether it is this library, whose own export does not count.
+fn search(name: &CStr, mut wanted: impl FnMut(bool, &[u8]) -> bool) -> *const () {
+    let mut found = std::ptr::null();
+    objects::each(|info, path| {
+        let file = objects::file_name(path);
+        let ours = objects::scope(info).contains(next as *const () as usize);
         // The addresses in the tables of the kernel's own object are not made absolute.
-        if wanted && !ours && !file.starts_with(b"linux-vdso") {
-            // SAFETY: the object is mapped for as long as the loader calls back.
-            search.found = unsafe { in_object(info, search.name) };
+        if wanted(ours, file) && !ours && !file.starts_with(b"linux-vdso") {
+            // SAFETY: the object is mapped for as long as the loader shows it.
+            found = unsafe { in_object(info, name) };
         }
-        c_int::from(!search.found.is_null())
-    }
-    let mut search = Search { name, wanted: &mut wanted, found: std::ptr::null() };
-    // SAFETY: `visit` has the required signature and `search` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
-    search.found
-}
-
-/// # Safety
-/// The description must be the loader's.
-unsafe fn contains(info: &libc::dl_phdr_info, address: usize) -> bool {
-    // SAFETY: the loader describes dlpi_phnum headers at dlpi_phdr.
-    let headers =
-        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-    headers.iter().filter(|header| header.p_type == libc::PT_LOAD).any(|header| {
-        let start = (info.dlpi_addr + header.p_vaddr) as usize;
-        address.wrapping_sub(start) < header.p_memsz as usize
-    })
+        !found.is_null()
+    });
+    found
 }
 
 /// # Safety
 /// The object must be mapped.
 unsafe fn in_object(info: &libc::dl_phdr_info, name: &CStr) -> *const () {
     let base = info.dlpi_addr as usize;
-    // SAFETY: the loader describes dlpi_phnum headers at dlpi_phdr.
-    let headers =
-        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-    let Some(dynamic) = headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC) else {
+    let Some(dynamic) =
+        objects::headers(info).iter().find(|header| header.p_type == libc::PT_DYNAMIC)
+    else {
         return std::ptr::null();
     };
     let (mut symbols, mut strings, mut hash) = (0, 0, 0);

@@ -42,61 +42,82 @@ pub(crate) struct Object {
 impl Object {
     /// The last part of its path.
     pub(crate) fn file_name(&self) -> &[u8] {
-        let path = self.path.to_bytes();
-        path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+        file_name(&self.path)
     }
 }
 
-/// All loaded objects of this link-map namespace that `wanted` accepts.
-pub(crate) fn loaded(mut wanted: impl FnMut(&Object) -> bool) -> Vec<Object> {
-    struct Search<'a> {
-        found: Vec<Object>,
-        wanted: &'a mut dyn FnMut(&Object) -> bool,
-    }
-    unsafe extern "C" fn visit(
-        info: *mut libc::dl_phdr_info,
-        _: usize,
-        data: *mut c_void,
-    ) -> c_int {
+/// Shows `visit` each loaded object of this link-map namespace and its path, in the loader's
+/// order, until it returns `true`. Allocates nothing.
+pub(crate) fn each(mut visit: impl FnMut(&libc::dl_phdr_info, &CStr) -> bool) {
+    type Visit<'a> = &'a mut dyn FnMut(&libc::dl_phdr_info, &CStr) -> bool;
+    unsafe extern "C" fn show(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void) -> c_int {
         // SAFETY: dl_iterate_phdr passes a valid info and the `data` that it was given below.
-        let (info, search) = unsafe { (&*info, &mut *data.cast::<Search<'_>>()) };
-        let object = describe(info);
-        if (search.wanted)(&object) {
-            search.found.push(object);
-        }
-        0
+        let (info, visit) = unsafe { (&*info, &mut *data.cast::<Visit<'_>>()) };
+        let path = if info.dlpi_name.is_null() {
+            c""
+        } else {
+            // SAFETY: the loader's name of an object is NUL-terminated.
+            unsafe { CStr::from_ptr(info.dlpi_name) }
+        };
+        c_int::from(visit(info, path))
     }
-    let mut search = Search { found: Vec::new(), wanted: &mut wanted };
-    let data = (&raw mut search).cast();
-    // SAFETY: `visit` has the required signature and `search` outlives the call.
-    fork::held_off(|| unsafe { libc::dl_iterate_phdr(Some(visit), data) });
-    search.found
+    let mut visit: Visit<'_> = &mut visit;
+    // SAFETY: `show` has the required signature and `visit` outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(show), (&raw mut visit).cast()) };
 }
 
-fn describe(info: &libc::dl_phdr_info) -> Object {
+/// The program headers of an object that the loader shows.
+pub(crate) fn headers(info: &libc::dl_phdr_info) -> &[libc::Elf64_Phdr] {
+    // SAFETY: the loader describes dlpi_phnum headers at dlpi_phdr, mapped while it shows them.
+    unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
+}
+
+/// The addresses that an object is mapped at.
+pub(crate) fn scope(info: &libc::dl_phdr_info) -> Scope {
     let base = info.dlpi_addr as usize;
-    // SAFETY: the loader describes dlpi_phnum headers at dlpi_phdr, mapped while it calls back.
-    let headers =
-        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     let mut bounds: Option<(usize, usize)> = None;
-    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
+    for header in headers(info).iter().filter(|header| header.p_type == libc::PT_LOAD) {
         let start = base.wrapping_add(header.p_vaddr as usize);
         let end = start.wrapping_add(header.p_memsz as usize);
         bounds = Some(bounds.map_or((start, end), |(low, high)| (low.min(start), high.max(end))));
     }
     let (start, end) = bounds.unwrap_or((0, 0));
-    let path = if info.dlpi_name.is_null() {
-        CString::default()
-    } else {
-        // SAFETY: the loader's name of the object is NUL-terminated; it is copied.
-        unsafe { CStr::from_ptr(info.dlpi_name) }.to_owned()
-    };
-    Object { scope: Scope { start, size: end - start }, path }
+    Scope { start, size: end - start }
+}
+
+/// The last part of a path.
+pub(crate) fn file_name(path: &CStr) -> &[u8] {
+    let path = path.to_bytes();
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}
+
+/// The loaded objects whose file names start with `prefix`.
+pub(crate) fn named(prefix: &str) -> Vec<Object> {
+    let mut found = Vec::new();
+    fork::held_off(|| {
+        each(|info, path| {
+            if file_name(path).starts_with(prefix.as_bytes()) {
+                found.push(Object { scope: scope(info), path: path.to_owned() });
+            }
+            false
+        });
+    });
+    found
 }
 
 /// The object that an address lies in.
 pub(crate) fn containing(address: usize) -> Option<Object> {
-    loaded(|object| object.scope.contains(address)).pop()
+    let mut found = None;
+    fork::held_off(|| {
+        each(|info, path| {
+            let scope = scope(info);
+            if scope.contains(address) {
+                found = Some(Object { scope, path: path.to_owned() });
+            }
+            found.is_some()
+        });
+    });
+    found
 }
 
 /// Keeps the object that an address lies in loaded: a function in it may be called at any time

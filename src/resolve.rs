@@ -216,8 +216,7 @@ fn find_inside(
         Some(address)
     };
     let found = in_object(&calling.path).or_else(|| {
-        let prefix = library.file_prefix().as_bytes();
-        let copies = objects::loaded(|object| object.file_name().starts_with(prefix));
+        let copies = objects::named(library.file_prefix());
         match &copies[..] {
             [only] => in_object(&only.path),
             _ => None,

@@ -132,8 +132,7 @@ fn unseen() -> Vec<String> {
     if !fork::is_first_process() || !uses_a_gpu() {
         return Vec::new();
     }
-    let prefix = Library::Hip.file_prefix().as_bytes();
-    objects::loaded(|object| object.file_name().starts_with(prefix))
+    objects::named(Library::Hip.file_prefix())
         .into_iter()
         .filter(|copy| !resolve::forwards_to(copy.scope) && !caller::seen_in(copy.scope))
         .map(|copy| copy.path.to_string_lossy().into_owned())
