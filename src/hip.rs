@@ -61,7 +61,8 @@ pub(crate) struct Hip {
     last_error: LastError,
     peek_at_last_error: LastError,
     advise: Advise,
-    address_range: AddressRange,
+    /// Only used to forget what was remembered of freed memory.
+    address_range: Option<AddressRange>,
     /// Targets by device number, packed; 0 while unknown.
     targets: [AtomicU32; 64],
 }
@@ -95,9 +96,8 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hip> {
                         c"hipPeekAtLastError",
                     )?),
                     advise: std::mem::transmute::<*const (), Advise>(function(c"hipMemAdvise")?),
-                    address_range: std::mem::transmute::<*const (), AddressRange>(function(
-                        c"hipMemGetAddressRange",
-                    )?),
+                    address_range: function(c"hipMemGetAddressRange")
+                        .map(|address| std::mem::transmute::<*const (), AddressRange>(address)),
                     targets: [const { AtomicU32::new(0) }; 64],
                 }
             };
@@ -175,10 +175,11 @@ impl Hip {
 
     /// Bytes of the allocation that starts at `start`; 0 where there is none.
     pub(crate) fn allocated(&self, start: *mut c_void) -> usize {
+        let Some(address_range) = self.address_range else { return 0 };
         let pending = self.error_pending();
         let (mut base, mut size) = (std::ptr::null_mut(), 0);
         // SAFETY: the function writes two values through the pointers; it takes any address.
-        let status = unsafe { (self.address_range)(&raw mut base, &raw mut size, start) };
+        let status = unsafe { address_range(&raw mut base, &raw mut size, start) };
         if status != SUCCESS && !pending {
             self.clear_error();
         }
