@@ -72,13 +72,13 @@ pub(crate) unsafe fn attributes_set_with(
         // only the hook above knows; without it a choice outlives its range.
         CHOSEN.with(|chosen| chosen.clear(start, pages));
     }
+    let gives_access = what.new_access > 0 || what.access_in_place;
     let request = Request::SvmAttributes {
-        gives_access: what.new_access > 0 || what.access_in_place,
+        gives_access,
         names_grain: what.grain,
         chosen_before: !CHOSEN.is_empty() && CHOSEN.with(|chosen| chosen.overlaps(start, pages)),
     };
-    let detail =
-        u32::from(what.grain) << 1 | u32::from(what.new_access > 0 || what.access_in_place);
+    let detail = u32::from(what.grain) << 1 | u32::from(gives_access);
     let asked = ask(Hook::HsaSvmAttributesSet, request, caller, (detail, size), || {
         let hsa = hsa::near(caller).filter(|hsa| hsa.has_svm())?;
         deciding(&hsa.agents(), attributes)?.target
@@ -96,7 +96,8 @@ pub(crate) unsafe fn attributes_set_with(
     let status = original();
     // A range that was left alone for its caller's sake is left alone for good: hipMemAdvise on
     // it will come from libamdhip64.
-    let denied = asked.as_ref().is_some_and(|asked| asked.decision.reason == Reason::DeniedCaller);
+    let denied = gives_access
+        && asked.as_ref().is_some_and(|asked| asked.decision.reason == Reason::DeniedCaller);
     if status == SUCCESS && (what.grain || denied) && !seen::is_advising() {
         CHOSEN.with(|chosen| chosen.set(start, pages, ()));
     }
