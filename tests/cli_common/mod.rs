@@ -4,6 +4,8 @@
 
 #[path = "../common/artifact.rs"]
 mod artifact;
+#[path = "../common/release.rs"]
+pub mod release;
 
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};

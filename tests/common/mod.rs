@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod pair;
+pub mod release;
 pub mod sequence;
 
 use std::ffi::OsString;
@@ -46,6 +47,8 @@ pub fn alloc_probe() -> PathBuf {
 pub struct Run {
     command: Command,
     preload: Vec<OsString>,
+    /// Runs the program in a root.
+    enter: Option<Command>,
     log: Option<tempfile::NamedTempFile>,
 }
 
@@ -68,7 +71,7 @@ impl Run {
                 command.env_remove(&name);
             }
         }
-        Self { command, preload: Vec::new(), log: None }
+        Self { command, preload: Vec::new(), enter: None, log: None }
     }
 
     pub fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
@@ -108,9 +111,31 @@ impl Run {
         run
     }
 
+    /// In the root of a release, with its ROCm.
+    pub fn inside(mut self, release: &release::Release) -> Self {
+        self.enter = Some(release.enter());
+        self
+    }
+
     /// Runs it to its end, at most a minute.
     pub fn go(mut self) -> Ran {
-        if !self.preload.is_empty() {
+        let mut preload = OsString::from("LD_PRELOAD=");
+        preload.push(self.preload.join(std::ffi::OsStr::new(":")));
+        if let Some(mut enter) = self.enter {
+            // What enters the root has nothing preloaded.
+            enter.arg("/usr/bin/env");
+            if !self.preload.is_empty() {
+                enter.arg(preload);
+            }
+            enter.arg(self.command.get_program()).args(self.command.get_args());
+            for (name, value) in self.command.get_envs() {
+                match value {
+                    Some(value) => enter.env(name, value),
+                    None => enter.env_remove(name),
+                };
+            }
+            self.command = enter;
+        } else if !self.preload.is_empty() {
             self.command.env("LD_PRELOAD", self.preload.join(std::ffi::OsStr::new(":")));
         }
         let mut stdout = tempfile::tempfile_in(scratch()).expect("a temporary file");

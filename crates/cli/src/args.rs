@@ -69,8 +69,10 @@ pub(crate) struct RunArgs {
 /// It shows what is asked of the kernel, not what hardware does: kernels of the program
 /// itself are not executed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct SimArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<SimCommand>,
     #[command(flatten)]
     pub(crate) board: Board,
     /// Append one JSON line per ioctl to FILE.
@@ -80,8 +82,46 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "MAJOR.MINOR", value_parser = parse_kfd_version)]
     pub(crate) kfd_version: Option<String>,
     #[command(flatten)]
-    pub(crate) program: Program,
+    pub(crate) program: Option<Program>,
 }
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimCommand {
+    Root(RootArgs),
+}
+
+/// Make a root: a tree with another ROCm release, and run a program in it.
+///
+/// A root is made once from packages of the Debian archive (mmdebstrap, a few hundred MB) and
+/// kept in the cache. Without NAME, all roots are listed; without PROGRAM, the path of the root
+/// is printed.
+///
+/// The root's /usr, /etc and the like take the place of the machine's for the program; /home,
+/// /tmp, /proc, /sys, /dev and all other directories stay. No privileges are needed where user
+/// namespaces are allowed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = ROOT_HELP)]
+pub(crate) struct RootArgs {
+    /// The root: a ROCm release, for example 6.4.3.
+    pub(crate) name: Option<String>,
+    /// Remove the root from the cache.
+    #[arg(long, requires = "name", conflicts_with = "program")]
+    pub(crate) remove: bool,
+    /// Print the root's path and the versions of its packages as JSON.
+    #[arg(long, conflicts_with_all = ["remove", "program"])]
+    pub(crate) json: bool,
+    /// The program and its arguments.
+    #[arg(value_name = "PROGRAM", last = true, requires = "name")]
+    pub(crate) program: Vec<OsString>,
+}
+
+const ROOT_HELP: &str = "\
+Exit code: the program's own; 69 where the root cannot be had (the archive has those versions \
+no more, or is out of reach, or mmdebstrap is not installed); 125 where rdnafix itself fails, \
+126 where PROGRAM does not start, 127 where it is not found.
+
+Environment: RDNAFIX_MIRROR is the mirror of the Debian archive to use; XDG_CACHE_HOME is where \
+roots are kept, in rdnafix/roots [default: ~/.cache].";
 
 /// Run a program stock and with librdnafix.so, and show what each asked of the kernel.
 ///
@@ -138,6 +178,9 @@ pub(crate) struct Board {
     /// Simulated GPUs, for example gfx1030,gfx1100 [default: KFDSIM_GPUS, else gfx1030].
     #[arg(long, value_name = "GFX,...", value_delimiter = ',', value_parser = parse_gpu)]
     pub(crate) gpu: Vec<String>,
+    /// Use the ROCm of a root in place of the machine's own (`rdnafix sim root` lists them).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) root: Option<String>,
     /// All of the simulated VRAM is visible to the CPU (resizable BAR).
     #[arg(long)]
     pub(crate) large_bar: bool,
@@ -149,7 +192,7 @@ pub(crate) struct Board {
 impl Board {
     /// Whether any option was given.
     pub(crate) fn given(&self) -> bool {
-        !self.gpu.is_empty() || self.large_bar || self.no_svm
+        !self.gpu.is_empty() || self.root.is_some() || self.large_bar || self.no_svm
     }
 }
 

@@ -5,6 +5,10 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use crate::root::Unavailable;
+
+/// What is needed cannot be had here (`EX_UNAVAILABLE` of sysexits.h).
+pub(crate) const UNAVAILABLE: u8 = 69;
 /// Something that rdnafix was asked for failed before the program ran.
 pub(crate) const OWN_ERROR: u8 = 125;
 /// The program is there but does not start.
@@ -51,6 +55,9 @@ impl std::error::Error for CannotStart {}
 
 /// The exit code for an error of this command.
 pub(crate) fn code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<Unavailable>() {
+        return UNAVAILABLE;
+    }
     error.downcast_ref::<CannotStart>().map_or(OWN_ERROR, |cannot| cannot.code)
 }
 

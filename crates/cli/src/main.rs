@@ -8,9 +8,11 @@ mod locate;
 mod preload;
 mod program;
 mod report;
+mod root;
 mod run;
 mod sigpipe;
 mod sim;
+mod stdout;
 mod watch;
 
 use std::process::ExitCode;

@@ -2,19 +2,23 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::args::{Board, SimArgs};
+use crate::args::{Board, SimArgs, SimCommand};
 use crate::locate::{Library, locate};
-use crate::run;
+use crate::{root, run};
 
 /// Does it. Returns only where the program cannot be started.
 ///
 /// # Errors
 /// A library that is not found, a file that cannot be written, a program that does not start.
 pub(crate) fn sim(args: &SimArgs) -> Result<ExitCode> {
-    let mut command = run::command(&args.program);
-    run::preload_into(&mut command, &[locate(Library::Kfdsim)?])?;
+    if let Some(SimCommand::Root(args)) = &args.command {
+        return root::root(args);
+    }
+    let program = args.program.as_ref().context("no program is named")?;
+    let mut command = run::command(program);
+    let mut libraries = [locate(Library::Kfdsim)?];
     set_board(&mut command, &args.board);
     if let Some(version) = &args.kfd_version {
         command.env("KFDSIM_KFD_VERSION", version);
@@ -22,8 +26,10 @@ pub(crate) fn sim(args: &SimArgs) -> Result<ExitCode> {
     if let Some(log) = &args.log {
         command.env("KFDSIM_LOG", run::output_file("--log", log)?);
     }
-    run::warn_if_unreachable(&args.program, Library::Kfdsim);
-    run::exec(command, &args.program)
+    root::enter(args.board.root.as_deref(), &mut libraries)?;
+    run::preload_into(&mut command, &libraries)?;
+    run::warn_if_unreachable(program, Library::Kfdsim);
+    run::exec(command, program)
 }
 
 /// The environment of the simulator; what is not given keeps what the environment has.

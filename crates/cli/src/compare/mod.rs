@@ -16,7 +16,7 @@ mod target;
 use std::collections::BTreeSet;
 use std::env;
 use std::fs::File;
-use std::io::{BufReader, IsTerminal, Write};
+use std::io::{BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -29,7 +29,8 @@ use crate::args::{self, CompareArgs};
 use crate::locate::{Library, locate};
 use crate::preload::{self, LD_PRELOAD};
 use crate::report::{self, Report};
-use crate::{run, sim};
+use crate::stdout::print;
+use crate::{root, run, sim};
 use execute::{Run, execute};
 use json::{Document, Runs, Summary};
 use model::Row;
@@ -90,17 +91,6 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// Writes to stdout; a reader that has gone away, as head(1) does, is no error.
-fn print(text: &str) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to stdout")
-        }
-        _ => Ok(()),
-    }
-}
-
 /// All that both runs need.
 struct Setup<'a> {
     args: &'a CompareArgs,
@@ -114,10 +104,16 @@ struct Setup<'a> {
 impl<'a> Setup<'a> {
     fn new(args: &'a CompareArgs) -> Result<Self> {
         let target = Target::choose(args);
+        let mut libraries = vec![locate(Library::Rdnafix)?];
+        if target.simulated {
+            libraries.push(locate(Library::Kfdsim)?);
+        }
+        root::enter(args.board.root.as_deref(), &mut libraries)?;
+        let mut libraries = libraries.into_iter();
         Ok(Self {
             args,
-            rdnafix: locate(Library::Rdnafix)?,
-            kfdsim: target.simulated.then(|| locate(Library::Kfdsim)).transpose()?,
+            rdnafix: libraries.next().context("it was put there")?,
+            kfdsim: libraries.next(),
             target,
             directory: tempfile::Builder::new()
                 .prefix("rdnafix-compare-")
