@@ -10,7 +10,7 @@ hip_python_version=10.0.0.0.1.2
 
 usage() {
     cat <<'TEXT'
-usage: scripts/test.sh [--quick] [--no-install] [STEP...]
+usage: scripts/test.sh [--quick] [--no-install] [--release NAME] [--board GFX] [STEP...]
 
 Runs all tests, or the named steps:
 
@@ -21,6 +21,10 @@ Runs all tests, or the named steps:
   unit        unit and property tests of all crates
   threads     the state that threads share without locks, under ThreadSanitizer
   e2e         end-to-end tests: the real ROCm libraries on the simulated GPU
+  roots       make the trees of the other ROCm releases (rdnafix sim root), or say which
+              cannot be had
+  releases    end-to-end tests on every ROCm release and every simulated board
+  fidelity    AMD's own tests, kfdtest and rocrtst, on the simulated GPU
   examples    the examples compile without warnings, and start
   shell       shellcheck
   licenses    licences and sources of all dependencies
@@ -31,17 +35,31 @@ Runs all tests, or the named steps:
 
   --quick       format, lint, build, unit and a part of e2e: less than 3 minutes once built
   --no-install  install nothing: what cannot run without is SKIPPED
+  --release NAME, --board GFX
+                in the step releases, only this release (5.2.3, 5.7.1, 6.4.3 or 7.2.4) and
+                this board: one of each takes less than 3 minutes
 TEXT
 }
 
-all_steps=(tools format lint build unit threads e2e examples shell licenses advisories docs bench readme)
+all_steps=(tools format lint build unit threads e2e roots releases fidelity examples shell licenses advisories docs bench readme)
 quick_steps=(format lint build unit e2e)
 
 quick=no
 install=yes
 steps=()
-for argument in "$@"; do
+while (($#)); do
+    argument=$1
+    shift
     case $argument in
+        --release | --board)
+            (($#)) || die "$argument needs a value"
+            if [[ $argument == --release ]]; then
+                export RDNAFIX_TEST_RELEASE=$1
+            else
+                export RDNAFIX_TEST_BOARD=$1
+            fi
+            shift
+            ;;
         --quick) quick=yes ;;
         --no-install) install=no ;;
         -h | --help)
@@ -84,6 +102,7 @@ step_tools() {
     need_command rocminfo rocminfo
     need_command shellcheck shellcheck
     need_command valgrind valgrind
+    need_command mmdebstrap mmdebstrap
     need_command python3 python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || add_missing "Python's venv" python3-venv
     need_library libjemalloc.so.2 libjemalloc2
@@ -138,29 +157,88 @@ step_threads() {
         --target-dir "$(target_directory)/tsan" without_locks -- --test-threads=1
 }
 
+# The test files of the steps releases and fidelity; all others are those of e2e.
+of_releases=(cli_root clients golden 'releases_*')
+of_fidelity=(kfdtest rocrtst)
+
 step_e2e() {
     find_rocm || skip "no ROCm here (HIP and HSA headers and libraries)"
-    # The tables that the tests expect are those of one release.
+    # The tables that these tests expect are those of one release; the step releases has the others.
     [[ $(hip_release) == 5.2 ]] || skip "the tests are for ROCm 5.2.3 (Debian 12), here is $(hip_release)"
-    local -a tests=(--test '*')
-    if [[ $quick == yes ]]; then tests=(--test 'cli_*'); fi
     if [[ -x $hip_python/bin/python ]]; then
         local -x RDNAFIX_TEST_HIP_PYTHON=$hip_python/bin/python
     fi
-    # A test that cannot run here says so on a line of its own and is counted in the summary.
-    local code=0
+    local -a tests=()
+    local file name
+    for file in tests/*.rs; do
+        name=$(basename "$file" .rs)
+        [[ $quick == no || $name == cli_* ]] || continue
+        is_one_of "$name" "${of_releases[@]}" "${of_fidelity[@]}" || tests+=("$name")
+    done
+    run_tests e2e "${tests[@]}"
+}
+
+# is_one_of NAME PATTERN...
+is_one_of() {
+    local name=$1 pattern
+    shift
+    for pattern in "$@"; do
+        # shellcheck disable=SC2053 # it is a pattern
+        [[ $name == $pattern ]] && return
+    done
+    return 1
+}
+
+# run_tests STEP TEST...: end-to-end tests by the names of their files. A test that cannot run
+# here says so on a line of its own and is counted in the summary; one that fails once and then
+# passes is shown as flaky there.
+run_tests() {
+    local step=$1 name code=0
+    local -a tests=()
+    shift
+    for name in "$@"; do tests+=(--test "$name"); done
     if cargo nextest --version >/dev/null 2>&1; then
-        # A test that fails once and then passes is shown as flaky in the summary, not hidden.
         cargo nextest run --package rdnafix "${tests[@]}" --no-fail-fast --retries 1 \
             --success-output final --status-level retry --final-status-level flaky 2>&1 |
-            tee "$work/e2e" || code=$?
+            tee "$work/output" || code=$?
     else
         cargo test --package rdnafix "${tests[@]}" --no-fail-fast -- --nocapture 2>&1 |
-            tee "$work/e2e" || code=$?
+            tee "$work/output" || code=$?
     fi
-    grep -oE 'SKIPPED: .*' "$work/e2e" | sort -u >"$work/skipped" || true
-    grep -oE 'FLAKY .*' "$work/e2e" | sort -u >"$work/flaky" || true
+    grep -oE '(SKIPPED: |FLAKY |MATRIX: ).*' "$work/output" | sort -u |
+        sed "s/^/$step /" >>"$work/single" || true
     return "$code"
+}
+
+step_roots() {
+    local rdnafix name code line
+    rdnafix=$(target_directory)/release/rdnafix
+    [[ -x $rdnafix ]] || skip "there is no $rdnafix: run the step build first"
+    while read -r name _; do
+        if [[ -n ${RDNAFIX_TEST_RELEASE:-} && $name != "$RDNAFIX_TEST_RELEASE" ]]; then continue; fi
+        code=0
+        "$rdnafix" sim root "$name" >/dev/null 2>"$work/root" || code=$?
+        case $code in
+            0) say "$name: there" ;;
+            69) # It cannot be had, which is no failure of the project's.
+                line=$(tail -n 1 "$work/root")
+                say "$name: $line"
+                say "roots SKIPPED: ${line#rdnafix: }" >>"$work/single"
+                ;;
+            *)
+                cat "$work/root"
+                return 1
+                ;;
+        esac
+    done < <("$rdnafix" sim root)
+}
+
+step_releases() {
+    run_tests releases "${of_releases[@]}"
+}
+
+step_fidelity() {
+    run_tests fidelity "${of_fidelity[@]}"
 }
 
 step_examples() {
@@ -267,10 +345,9 @@ for step in "${steps[@]}"; do
     say "-- $step: ${results[-1]}, $detail"
 done
 
-# Single tests that could not run, and those that failed once.
-single=() flaky=()
-if [[ -s $work/skipped ]]; then mapfile -t single <"$work/skipped"; fi
-if [[ -s $work/flaky ]]; then mapfile -t flaky <"$work/flaky"; fi
+# Lines of single tests: what could not run, what failed once, what of the matrix ran.
+single=()
+if [[ -s $work/single ]]; then mapfile -t single <"$work/single"; fi
 
 printf '\n%s== summary%s\n' "$bold" "$plain"
 for i in "${!names[@]}"; do
@@ -281,8 +358,13 @@ for i in "${!names[@]}"; do
     esac
     printf '%-10s  %s%-7s%s  %s\n' "${names[i]}" "$colour" "${results[i]}" "$plain" "${details[i]}"
 done
-for line in "${single[@]}" "${flaky[@]}"; do
-    printf '%-10s  %s%s%s\n' e2e "$yellow" "$line" "$plain"
+for line in "${single[@]}"; do
+    colour=$yellow
+    case $line in
+        *' SKIPPED: '*) skipped=$((skipped + 1)) ;;
+        *' MATRIX: '*) colour=$green ;;
+    esac
+    printf '%-10s  %s%s%s\n' "${line%% *}" "$colour" "${line#* }" "$plain"
 done
-say "$passed passed, $failed failed, $((skipped + ${#single[@]})) skipped"
+say "$passed passed, $failed failed, $skipped skipped"
 ((failed == 0))
