@@ -9,6 +9,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand};
 use policy::{GfxTarget, Level};
 
+use crate::patch::PatchArgs;
+
 const EXIT_CODES: &str = "\
 Exit code: the program's own, 128 + N where signal N ended it; 125 where rdnafix itself \
 fails, 126 where PROGRAM does not start, 127 where it is not found.";
@@ -36,6 +38,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     Sim(SimArgs),
     Compare(CompareArgs),
+    Patch(PatchArgs),
 }
 
 /// Run a program with librdnafix.so.

@@ -5,6 +5,7 @@ mod args;
 mod compare;
 mod exit;
 mod locate;
+mod patch;
 mod preload;
 mod program;
 mod report;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&run, args.verbose > 0),
         Command::Sim(args) => sim::sim(&args),
         Command::Compare(args) => compare::compare(&args),
+        Command::Patch(args) => patch::patch(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("rdnafix: {error:#}");

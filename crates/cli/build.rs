@@ -1,0 +1,5 @@
+//! The patches are part of the command: it is built anew when one of them changes.
+
+fn main() {
+    println!("cargo::rerun-if-changed=../../patches");
+}

@@ -1,0 +1,44 @@
+//! The command line of `rdnafix patch`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+/// The source patches: the permanent fix for those who build ROCm themselves.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PatchArgs {
+    #[command(subcommand)]
+    pub(crate) command: PatchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PatchCommand {
+    List(ListArgs),
+    /// Check that a series fits a tree: apply to a copy, reverse, compare. Nothing is written.
+    Verify(SourceArgs),
+    /// Apply a series to a tree, all of it or nothing.
+    Apply(SourceArgs),
+    /// Take a series back out of a tree, all of it or nothing.
+    Revert(SourceArgs),
+}
+
+/// List the series and their patches.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SourceArgs {
+    /// The source tree of a component, or a monorepo that holds it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) source: PathBuf,
+    /// Only this component or series: `clr`, `clr/6.4.3` [default: what fits the tree].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) series: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
