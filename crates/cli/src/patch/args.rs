@@ -20,6 +20,7 @@ pub(crate) enum PatchCommand {
     Apply(SourceArgs),
     /// Take a series back out of a tree, all of it or nothing.
     Revert(SourceArgs),
+    Create(CreateArgs),
 }
 
 /// List the series and their patches.
@@ -41,4 +42,24 @@ pub(crate) struct SourceArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Make the series for a source tree of any version, by finding the functions in its syntax.
+///
+/// The series applies at the root of the tree that is named (patch -p1). Where a function, its
+/// parameters or a statement is not as expected, nothing is written.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateArgs {
+    /// What the tree is of.
+    #[arg(long, value_name = "COMPONENT")]
+    pub(crate) component: String,
+    /// The component's source tree, or a monorepo that holds it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) source: PathBuf,
+    /// A directory that is made, for the file `series` and the patches.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// The version of the tree, which the patches then name.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) version: Option<String>,
 }

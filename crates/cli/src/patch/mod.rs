@@ -2,6 +2,7 @@
 
 mod args;
 mod find;
+pub(crate) mod port;
 mod series;
 mod state;
 #[cfg(test)]
@@ -9,14 +10,14 @@ mod tests;
 mod tree;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 pub(crate) use self::args::PatchArgs;
-use self::args::{PatchCommand, SourceArgs};
+use self::args::{CreateArgs, PatchCommand, SourceArgs};
 use self::find::Found;
 use self::series::Series;
 use self::state::State;
@@ -32,6 +33,7 @@ pub(crate) fn patch(args: &PatchArgs) -> Result<ExitCode> {
     let all = series::all()?;
     let report = match &args.command {
         PatchCommand::List(args) => return list(&all, args.json),
+        PatchCommand::Create(args) => return create(args),
         PatchCommand::Verify(args) => verify(&all, args)?,
         PatchCommand::Apply(args) => switch(&all, args, Direction::Apply)?,
         PatchCommand::Revert(args) => switch(&all, args, Direction::Revert)?,
@@ -101,6 +103,49 @@ fn list(all: &[Series], json: bool) -> Result<ExitCode> {
         }
     }
     print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the series of a component for a tree, and checks it before it writes it.
+fn create(args: &CreateArgs) -> Result<ExitCode> {
+    if args.out.exists() {
+        bail!("--out '{}': is there already; name a directory that is not", args.out.display());
+    }
+    let parent = std::path::absolute(&args.out)?.parent().map(Path::to_owned).unwrap_or_default();
+    let version = args.version.as_deref().unwrap_or("as given with --source");
+    let made =
+        port::create(&args.component, &args.source, &format!("{} {version}", args.component))?;
+    let mut series = Series {
+        component: args.component.clone(),
+        version: version.to_owned(),
+        patches: Vec::new(),
+    };
+    for patch in &made {
+        // The parser borrows what it reads for as long as an embedded patch lives.
+        series.patches.push(series::parse(&patch.name, patch.text.clone().leak())?);
+    }
+    let tree = Tree::read(&args.source, &series)?;
+    there_and_back(&tree, &series, Direction::Apply).context("the new patches do not apply")?;
+
+    let stage = tempfile::tempdir_in(&parent).with_context(|| {
+        format!("--out '{}': cannot write to {}", args.out.display(), parent.display())
+    })?;
+    let mut list = String::new();
+    for patch in &made {
+        std::fs::write(stage.path().join(&patch.name), &patch.text)?;
+        let _ = writeln!(list, "{}", patch.name);
+    }
+    std::fs::write(stage.path().join("series"), &list)?;
+    // A temporary directory is private; this one is a result.
+    std::fs::set_permissions(stage.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    std::fs::rename(stage.path(), &args.out)
+        .with_context(|| format!("--out '{}': cannot be made", args.out.display()))?;
+    print(&format!(
+        "{}: {} patches; apply them with patch -p1 in {}\n",
+        args.out.display(),
+        made.len(),
+        args.source.display()
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use diffy::patch_set::{FileOperation, FilePatch, ParseOptions, PatchSet};
 use include_dir::{Dir, include_dir};
 
-static PATCHES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../patches");
+pub(super) static PATCHES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../patches");
 
 /// A series: what is applied to one version of one component.
 #[derive(Debug)]
