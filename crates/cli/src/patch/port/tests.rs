@@ -132,7 +132,7 @@ fn what_is_not_as_expected_is_refused_with_file_and_line() {
     let twice =
         STOCK.replace("  *ptr = nullptr;\n", "  if (!f) {\n    unsigned int ihipFlags = 1;\n  }\n");
     refused(&twice, &["lines 7, 9: more than one statement"]);
-    refused(&format!("{STOCK}{STOCK}"), &["several places: src/a.cpp:5, src/a.cpp:17"]);
+    refused(&format!("{STOCK}{STOCK}"), &["several places: src/a.cpp:5, src/a.cpp:18"]);
 }
 
 #[test]
