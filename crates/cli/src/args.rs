@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand};
 use policy::{GfxTarget, Level};
 
+use crate::build::BuildArgs;
 use crate::patch::PatchArgs;
 
 const EXIT_CODES: &str = "\
@@ -39,6 +40,7 @@ pub(crate) enum Command {
     Sim(SimArgs),
     Compare(CompareArgs),
     Patch(PatchArgs),
+    Build(BuildArgs),
 }
 
 /// Run a program with librdnafix.so.

@@ -2,6 +2,7 @@
 //! `libkfdsim.so`, or with and without the first to compare what they ask of the kernel.
 
 mod args;
+mod build;
 mod compare;
 mod exit;
 mod locate;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => sim::sim(&args),
         Command::Compare(args) => compare::compare(&args),
         Command::Patch(args) => patch::patch(&args),
+        Command::Build(args) => build::build(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("rdnafix: {error:#}");

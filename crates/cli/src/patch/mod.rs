@@ -3,7 +3,7 @@
 mod args;
 mod find;
 pub(crate) mod port;
-mod series;
+pub(crate) mod series;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -53,6 +53,17 @@ pub(crate) fn patch(args: &PatchArgs) -> Result<ExitCode> {
         print(&text)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Applies a series to a fresh tree.
+///
+/// # Errors
+/// Where a patch does not fit; nothing is written then.
+pub(crate) fn apply_series(series: &Series, root: &Path) -> Result<()> {
+    let tree = Tree::read(root, series)?;
+    let mut new = tree.clone();
+    all_patches(&mut new, series, Direction::Apply).with_context(|| series.name())?;
+    new.write(&tree, root).map(drop)
 }
 
 /// What was found or done for one component.

@@ -24,6 +24,7 @@ pub(crate) struct Patch {
     pub(crate) name: String,
     /// Its `Subject:`, without `[PATCH]`.
     pub(crate) subject: String,
+    pub(crate) text: &'static [u8],
     pub(crate) files: Vec<FilePatch<'static, [u8]>>,
 }
 
@@ -103,7 +104,7 @@ pub(super) fn parse(name: &str, text: &'static [u8]) -> Result<Patch> {
     let head = String::from_utf8_lossy(text);
     let subject = head.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap_or(name);
     let subject = subject.split_once("] ").map_or(subject, |(_, subject)| subject);
-    Ok(Patch { name: name.to_owned(), subject: subject.to_owned(), files })
+    Ok(Patch { name: name.to_owned(), subject: subject.to_owned(), text, files })
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(crate) struct Root {
     pub(crate) packages: BTreeMap<String, String>,
 }
 
-/// Where all roots are.
+/// Where everything that can be made again is kept.
 ///
 /// # Errors
 /// Where neither `XDG_CACHE_HOME` nor HOME is set.
@@ -56,7 +56,12 @@ pub(crate) fn cache() -> Result<PathBuf> {
         |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
     let cache = cache.context("neither XDG_CACHE_HOME nor HOME names a directory: set one")?;
-    Ok(cache.join("rdnafix/roots"))
+    Ok(cache.join("rdnafix"))
+}
+
+/// Where all roots are.
+fn roots() -> Result<PathBuf> {
+    Ok(cache()?.join("roots"))
 }
 
 /// The root of a recipe if it has been made.
@@ -83,7 +88,7 @@ pub(crate) fn make(recipe: &Recipe) -> Result<Root> {
     if let Some(root) = made(recipe)? {
         return Ok(root);
     }
-    let cache = cache()?;
+    let cache = roots()?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     // Whoever comes second waits, and finds the root made.
     let lock = cache.join(format!("{}.lock", recipe.name));
@@ -113,7 +118,7 @@ pub(crate) fn make(recipe: &Recipe) -> Result<Root> {
 /// # Errors
 /// Where one cannot be removed.
 pub(crate) fn remove(recipe: &Recipe) -> Result<Vec<PathBuf>> {
-    let cache = cache()?;
+    let cache = roots()?;
     let mut removed = Vec::new();
     for entry in fs::read_dir(&cache).into_iter().flatten() {
         let path = entry?.path();
@@ -130,7 +135,7 @@ pub(crate) fn remove(recipe: &Recipe) -> Result<Vec<PathBuf>> {
 }
 
 fn tree(recipe: &Recipe) -> Result<PathBuf> {
-    Ok(cache()?.join(format!("{}-{}", recipe.name, recipe.hash)))
+    Ok(roots()?.join(format!("{}-{}", recipe.name, recipe.hash)))
 }
 
 fn extract(recipe: &Recipe, tree: &Path, log: &Path) -> Result<()> {

@@ -13,7 +13,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use self::make::Root;
-pub(crate) use self::make::Unavailable;
+pub(crate) use self::make::{Unavailable, cache};
 use crate::args::{Program, RootArgs};
 use crate::run;
 use crate::stdout::print;

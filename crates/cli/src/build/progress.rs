@@ -1,0 +1,114 @@
+//! What a build says while it works: bars on a terminal, lines otherwise, JSON on request.
+//! To stderr, but for JSON.
+
+use std::cell::RefCell;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::stdout::print;
+
+/// How it is said.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Bars,
+    Lines,
+    Json,
+    #[cfg(test)]
+    Silent,
+}
+
+/// The progress of a build.
+pub(super) struct Progress {
+    form: Form,
+    begun: RefCell<Instant>,
+    bar: RefCell<Option<ProgressBar>>,
+}
+
+impl Progress {
+    pub(super) fn new(json: bool) -> Self {
+        Self::with(match (json, std::io::stderr().is_terminal()) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Bars,
+            (false, false) => Form::Lines,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn silent() -> Self {
+        Self::with(Form::Silent)
+    }
+
+    fn with(form: Form) -> Self {
+        Self { form, begun: RefCell::new(Instant::now()), bar: RefCell::new(None) }
+    }
+
+    pub(super) fn begin(&self, step: &str) {
+        *self.begun.borrow_mut() = Instant::now();
+        match self.form {
+            Form::Bars => {
+                let bar = ProgressBar::new(0).with_message(step.to_owned());
+                bar.set_style(style("{msg:24} {spinner} {elapsed}"));
+                bar.enable_steady_tick(Duration::from_millis(200));
+                *self.bar.borrow_mut() = Some(bar);
+            }
+            Form::Lines => eprintln!("rdnafix: {step} ..."),
+            Form::Json => say(&json!({ "event": "begin", "step": step })),
+            #[cfg(test)]
+            Form::Silent => {}
+        }
+    }
+
+    /// That so many of so many parts of the step are done.
+    pub(super) fn at(&self, done: u64, of: u64) {
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.set_style(style("{msg:24} [{bar:30}] {pos}/{len} {elapsed}, {eta} left"));
+            bar.set_length(of);
+            bar.set_position(done);
+        } else if self.form == Form::Json {
+            say(&json!({ "event": "progress", "done": done, "of": of }));
+        }
+    }
+
+    pub(super) fn done(&self, step: &str) {
+        self.end(step, "done");
+    }
+
+    pub(super) fn failed(&self, step: &str) {
+        self.end(step, "failed");
+    }
+
+    /// That a step was done before, with the same inputs.
+    pub(super) fn kept(&self, step: &str) {
+        match self.form {
+            Form::Bars | Form::Lines => eprintln!("rdnafix: {step}: nothing changed"),
+            Form::Json => say(&json!({ "event": "kept", "step": step })),
+            #[cfg(test)]
+            Form::Silent => {}
+        }
+    }
+
+    fn end(&self, step: &str, how: &str) {
+        if let Some(bar) = self.bar.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+        let seconds = self.begun.borrow().elapsed().as_secs_f64();
+        match self.form {
+            Form::Bars | Form::Lines => eprintln!("rdnafix: {step}: {how} in {seconds:.1} s"),
+            Form::Json => say(&json!({ "event": how, "step": step, "seconds": seconds })),
+            #[cfg(test)]
+            Form::Silent => {}
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn say(value: &serde_json::Value) {
+    // Progress that nobody can read is no reason to end a build.
+    let _ = print(&format!("{value}\n"));
+}
