@@ -8,6 +8,10 @@
 #include "device/device.hpp"
 #include "device/rdnafix_system.h"
 
+// In a patched libhsa-runtime64 only, which decides about calls of the HSA functions itself:
+// forgets what grain the program chose for a range, before it is freed. Null elsewhere.
+extern "C" __attribute__((weak)) void rdnafix_svm_range_freed(void* ptr, size_t size);
+
 namespace rdnafix {
 
 // Where the public HIP function that this thread is in returns to; null outside of one.
@@ -75,6 +79,7 @@ inline int grain_of_new_range(const std::vector<amd::Device*>& devices) {
   const struct rdnafix_decision decision = decide_for_program(request, [&devices]() {
     struct rdnafix_gpu gpu = rdnafix_gpu_from_kfd(0);
     for (const amd::Device* device : devices) {
+      if (!device->isOnline()) continue;
       const struct rdnafix_gpu one = gpu_of(*device);
       if (!gpu.known || (one.known && rdnafix_is_rdna12(one.target))) gpu = one;
     }
@@ -83,6 +88,27 @@ inline int grain_of_new_range(const std::vector<amd::Device*>& devices) {
   if (decision.action == RDNAFIX_ACTION_APPEND_COARSE) return kCoarseGrained;
   // Fine-grained is what the kernel gives anyway; said aloud, no layer below changes it.
   return decision.reason == RDNAFIX_REASON_DENIED_CALLER ? kFineGrained : kNone;
+}
+
+// Whether level full overrides what HIP asks a fine-grained pool for explicitly, of a kind
+// (RDNAFIX_REQUEST_*) and for memory of `owner` that all of these devices may use: then it is
+// to use the coarse-grained pool, and its own choice if that fails.
+inline bool overrides_pool(enum rdnafix_request_kind kind, enum rdnafix_owner owner,
+                           const std::vector<amd::Device*>& devices) {
+  if (rdnafix_svm_range_freed != nullptr) return false;
+  struct rdnafix_request request = {};
+  request.kind = kind;
+  request.owner = owner;
+  request.pool = RDNAFIX_POOL_FINE;
+  request.coarse_sibling = true;
+  bool all = !devices.empty();
+  for (const amd::Device* device : devices) {
+    if (!device->isOnline()) continue;
+    all = all &&
+        rdnafix_decide(&request, gpu_of(*device), RDNAFIX_CALLER_HIP_RUNTIME,
+                       rdnafix_level_of_process()).action == RDNAFIX_ACTION_COARSE_POOL;
+  }
+  return all;
 }
 
 }  // namespace rdnafix

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
 // The decision of rdnafix_policy.h for the HSA functions that allocate or lock memory of a pool.
-// Each function here takes the real one and makes the call through it, as it came or with the
-// coarse-grained pool of the same agent; if that fails, as it came. C++11; uses the public HSA
-// interface only, so it fits every release. Include the HSA headers first.
+// Each function here takes the real one and makes the call with the coarse-grained pool of the
+// same agent, if that is what is decided. It returns whether that was done: if not, or if the call
+// failed, the call is still to be made as it came. C++11; uses the public HSA interface only, so
+// it fits every release. Include the HSA headers first.
 #ifndef RDNAFIX_HSA_H
 #define RDNAFIX_HSA_H
 
 #include "rdnafix_system.h"
-
-// In a patched libhsa-runtime64 only: forgets what grain the program chose for a range, before it
-// is freed. Null where libhsa-runtime64 is not patched.
-extern "C" __attribute__((weak)) void rdnafix_svm_range_freed(void* ptr, size_t size);
 
 namespace rdnafix {
 
@@ -90,14 +87,6 @@ struct CallerAt {
   Caller operator()() const { return caller_at(address); }
 };
 
-// Who calls from within libamdhip64: a patched libhsa-runtime64 decides about these calls itself.
-struct HipRuntime {
-  Caller operator()() const {
-    const Caller hip = {RDNAFIX_CALLER_HIP_RUNTIME, rdnafix_svm_range_freed != nullptr};
-    return hip;
-  }
-};
-
 // A request that names a pool, decided.
 struct PoolDecision {
   // The coarse-grained pool to use instead, and the flags for it; handle 0: make the call as it came.
@@ -107,9 +96,8 @@ struct PoolDecision {
 
 // `kind` is RDNAFIX_REQUEST_POOL_ALLOCATE or RDNAFIX_REQUEST_LOCK_TO_POOL; `who` is asked only
 // where the answer may be to change something.
-template <typename Who>
-PoolDecision decide(enum rdnafix_request_kind kind, hsa_amd_memory_pool_t handle, uint32_t flags,
-                    Who who) {
+inline PoolDecision decide(enum rdnafix_request_kind kind, hsa_amd_memory_pool_t handle,
+                           uint32_t flags, CallerAt who) {
   const PoolDecision forward = {{0}, 0};
   const enum rdnafix_level level = rdnafix_level_of_process();
   struct rdnafix_request request = {};
@@ -158,53 +146,40 @@ PoolDecision decide(enum rdnafix_request_kind kind, hsa_amd_memory_pool_t handle
 }
 
 // hsa_amd_memory_pool_allocate
-template <typename Who>
-hsa_status_t pool_allocate(decltype(hsa_amd_memory_pool_allocate)* real, Who who,
-                           hsa_amd_memory_pool_t pool, size_t size, uint32_t flags, void** ptr) {
-  if (ptr != nullptr && size != 0) {
-    const PoolDecision instead = decide(RDNAFIX_REQUEST_POOL_ALLOCATE, pool, flags, who);
+inline bool pool_allocate(decltype(hsa_amd_memory_pool_allocate)* real, CallerAt who,
+                          hsa_amd_memory_pool_t pool, size_t size, uint32_t flags, void** ptr) {
+  if (ptr == nullptr || size == 0) return false;
+  const PoolDecision instead = decide(RDNAFIX_REQUEST_POOL_ALLOCATE, pool, flags, who);
+  if (instead.coarse.handle == 0) return false;
+  if (flags != 0) {
     // A release that refuses the flags goes on refusing them: asked with a page freed at once.
-    const auto legal = [&]() {
-      void* page = nullptr;
-      if (flags == 0) return true;
-      if (real(pool, 4096, flags, &page) != HSA_STATUS_SUCCESS) return false;
-      hsa_amd_memory_pool_free(page);
-      return true;
-    };
-    if (instead.coarse.handle != 0 && legal() &&
-        real(instead.coarse, size, instead.flags, ptr) == HSA_STATUS_SUCCESS)
-      return HSA_STATUS_SUCCESS;
+    void* page = nullptr;
+    if (real(pool, 4096, flags, &page) != HSA_STATUS_SUCCESS) return false;
+    hsa_amd_memory_pool_free(page);
   }
-  return real(pool, size, flags, ptr);
+  return real(instead.coarse, size, instead.flags, ptr) == HSA_STATUS_SUCCESS;
 }
 
 // hsa_amd_memory_lock_to_pool
-template <typename Who>
-hsa_status_t lock_to_pool(decltype(hsa_amd_memory_lock_to_pool)* real, Who who, void* host_ptr,
-                          size_t size, hsa_agent_t* agents, int num_agent,
-                          hsa_amd_memory_pool_t pool, uint32_t flags, void** agent_ptr) {
-  if (host_ptr != nullptr && agent_ptr != nullptr && size != 0 && flags == 0) {
-    const PoolDecision instead = decide(RDNAFIX_REQUEST_LOCK_TO_POOL, pool, 0, who);
-    if (instead.coarse.handle != 0 &&
-        real(host_ptr, size, agents, num_agent, instead.coarse, flags, agent_ptr) ==
-            HSA_STATUS_SUCCESS)
-      return HSA_STATUS_SUCCESS;
-  }
-  return real(host_ptr, size, agents, num_agent, pool, flags, agent_ptr);
+inline bool lock_to_pool(decltype(hsa_amd_memory_lock_to_pool)* real, CallerAt who, void* host_ptr,
+                         size_t size, hsa_agent_t* agents, int num_agent,
+                         hsa_amd_memory_pool_t pool, uint32_t flags, void** agent_ptr) {
+  if (host_ptr == nullptr || agent_ptr == nullptr || size == 0 || flags != 0) return false;
+  const PoolDecision instead = decide(RDNAFIX_REQUEST_LOCK_TO_POOL, pool, 0, who);
+  return instead.coarse.handle != 0 &&
+      real(host_ptr, size, agents, num_agent, instead.coarse, flags, agent_ptr) ==
+      HSA_STATUS_SUCCESS;
 }
 
 // hsa_amd_vmem_handle_create, from ROCm 6.0 on
-template <typename Real, typename Who, typename Type, typename Handle>
-hsa_status_t vmem_handle_create(Real real, Who who, hsa_amd_memory_pool_t pool, size_t size,
-                                Type type, uint64_t flags, Handle* handle) {
+template <typename Real, typename Type, typename Handle>
+bool vmem_handle_create(Real real, CallerAt who, hsa_amd_memory_pool_t pool, size_t size,
+                        Type type, uint64_t flags, Handle* handle) {
   // The flags are reserved (hsa_ext_amd.h): other values than 0 are not known here.
-  if (handle != nullptr && size != 0 && flags == 0) {
-    const PoolDecision instead = decide(RDNAFIX_REQUEST_POOL_ALLOCATE, pool, 0, who);
-    if (instead.coarse.handle != 0 &&
-        real(instead.coarse, size, type, flags, handle) == HSA_STATUS_SUCCESS)
-      return HSA_STATUS_SUCCESS;
-  }
-  return real(pool, size, type, flags, handle);
+  if (handle == nullptr || size == 0 || flags != 0) return false;
+  const PoolDecision instead = decide(RDNAFIX_REQUEST_POOL_ALLOCATE, pool, 0, who);
+  return instead.coarse.handle != 0 &&
+      real(instead.coarse, size, type, flags, handle) == HSA_STATUS_SUCCESS;
 }
 
 }  // namespace rdnafix

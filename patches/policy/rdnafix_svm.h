@@ -111,36 +111,37 @@ class Chosen {
 };
 
 // hsa_amd_svm_attributes_set. A grain is appended where the list gives access and nobody named
-// one; it is taken back if the call fails.
-inline hsa_status_t svm_attributes_set(decltype(hsa_amd_svm_attributes_set)* real,
-                                       CallerAt who, void* ptr, size_t size,
-                                       hsa_amd_svm_attribute_pair_t* list, size_t count) {
+// one, and what the program chose is remembered. Returns whether the call was made, with its
+// status; if not, it is still to be made as it came.
+inline bool svm_attributes_set(decltype(hsa_amd_svm_attributes_set)* real, CallerAt who, void* ptr,
+                               size_t size, hsa_amd_svm_attribute_pair_t* list, size_t count,
+                               hsa_status_t* status) {
   const enum rdnafix_level level = rdnafix_level_of_process();
   // No runtime passes longer lists; a longer one is left alone.
   if (level == RDNAFIX_LEVEL_OFF || list == nullptr || size == 0 || count == 0 || count > 1024)
-    return real(ptr, size, list, count);
+    return false;
   const Caller caller = who();
-  if (caller.decided) return real(ptr, size, list, count);
+  if (caller.decided) return false;
 
   const Pages range(ptr, size);
   const Named named = named_in(list, count);
   const bool gives_access = named.new_access != 0 || named.in_place;
+  const bool hip = caller.who == RDNAFIX_CALLER_HIP_RUNTIME;
   Chosen& chosen = Chosen::of_process();
-
-  if (caller.who == RDNAFIX_CALLER_HIP_RUNTIME && named.grain && gives_access) {
+  const auto choose = [&]() {
+    *status = real(ptr, size, list, count);
+    if (*status == HSA_STATUS_SUCCESS) chosen.set(range);
+    return true;
+  };
+  if (hip && named.grain && gives_access) {
     // Only a patched libamdhip64 names both in one list: what it decided about a new range, and
     // fine-grained only for a caller that is to be left alone, for good.
-    const hsa_status_t status = real(ptr, size, list, count);
-    if (status == HSA_STATUS_SUCCESS) {
-      chosen.forget(range);
-      if (!named.coarse) chosen.set(range);
-    }
-    return status;
+    chosen.forget(range);
+    return !named.coarse && choose();
   }
   // A new managed allocation, for which libamdhip64 lists every GPU. hipMemAdvise(UnsetAccessedBy)
   // lists one in the same way, so where there is one a choice outlives its range.
-  if (caller.who == RDNAFIX_CALLER_HIP_RUNTIME && !named.grain && named.new_access > 1)
-    chosen.forget(range);
+  if (hip && !named.grain && named.new_access > 1) chosen.forget(range);
 
   struct rdnafix_request request = {};
   request.kind = RDNAFIX_REQUEST_SVM_ATTRIBUTES;
@@ -150,21 +151,18 @@ inline hsa_status_t svm_attributes_set(decltype(hsa_amd_svm_attributes_set)* rea
   struct rdnafix_gpu gpu = rdnafix_gpu_from_kfd(0);
   if (gives_access && !named.grain) gpu = deciding_gpu(list, count);
   const struct rdnafix_decision decision = rdnafix_decide(&request, gpu, caller.who, level);
-  if (decision.action == RDNAFIX_ACTION_APPEND_COARSE) {
-    std::vector<hsa_amd_svm_attribute_pair_t> longer(list, list + count);
-    const hsa_amd_svm_attribute_pair_t coarse = {HSA_AMD_SVM_ATTRIB_GLOBAL_FLAG,
-                                                 HSA_AMD_SVM_GLOBAL_FLAG_COARSE_GRAINED};
-    longer.push_back(coarse);
-    if (real(ptr, size, longer.data(), longer.size()) == HSA_STATUS_SUCCESS)
-      return HSA_STATUS_SUCCESS;
-    return real(ptr, size, list, count);
+  if (decision.action != RDNAFIX_ACTION_APPEND_COARSE) {
+    // What was left alone for its caller's sake is left alone for good: hipMemAdvise on it will
+    // come from libamdhip64.
+    const bool denied = gives_access && decision.reason == RDNAFIX_REASON_DENIED_CALLER;
+    return (named.grain || denied) && choose();
   }
-  const hsa_status_t status = real(ptr, size, list, count);
-  // What was left alone for its caller's sake is left alone for good: hipMemAdvise on it will
-  // come from libamdhip64.
-  const bool denied = gives_access && decision.reason == RDNAFIX_REASON_DENIED_CALLER;
-  if (status == HSA_STATUS_SUCCESS && (named.grain || denied)) chosen.set(range);
-  return status;
+  std::vector<hsa_amd_svm_attribute_pair_t> longer(list, list + count);
+  const hsa_amd_svm_attribute_pair_t coarse = {HSA_AMD_SVM_ATTRIB_GLOBAL_FLAG,
+                                               HSA_AMD_SVM_GLOBAL_FLAG_COARSE_GRAINED};
+  longer.push_back(coarse);
+  *status = real(ptr, size, longer.data(), longer.size());
+  return *status == HSA_STATUS_SUCCESS;
 }
 
 }  // namespace rdnafix
