@@ -89,7 +89,7 @@ struct CallerAt {
 
 // A request that names a pool, decided.
 struct PoolDecision {
-  // The coarse-grained pool to use instead, and the flags for it; handle 0: make the call as it came.
+  // The coarse-grained pool to use instead, and the flags for it; handle 0: the call stays as it is
   hsa_amd_memory_pool_t coarse;
   uint32_t flags;
 };

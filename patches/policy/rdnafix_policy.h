@@ -44,7 +44,7 @@ struct rdnafix_gpu {
 enum rdnafix_caller {
   RDNAFIX_CALLER_PROGRAM,     /* the program or a library of its own */
   RDNAFIX_CALLER_HIP_RUNTIME, /* libamdhip64 itself, through the public HSA functions */
-  RDNAFIX_CALLER_DENIED       /* a library that polls memory from running kernels (RCCL, rocSHMEM) */
+  RDNAFIX_CALLER_DENIED       /* a library that polls memory from running kernels: RCCL, rocSHMEM */
 };
 
 /* Whose memory a pool is. */

@@ -67,9 +67,13 @@ inline struct rdnafix_gpu deciding_gpu(const hsa_amd_svm_attribute_pair_t* list,
 // A range in the whole pages that the runtime applies attributes to.
 struct Pages {
   uintptr_t start, end;
-  Pages(const void* ptr, size_t size)
-      : start(reinterpret_cast<uintptr_t>(ptr) & ~uintptr_t{4095}),
-        end((reinterpret_cast<uintptr_t>(ptr) + size + 4095) & ~uintptr_t{4095}) {}
+  Pages(const void* ptr, size_t size) {
+    const uintptr_t page = 4096, begin = reinterpret_cast<uintptr_t>(ptr);
+    start = begin & ~(page - 1);
+    // No size makes it wrap around.
+    const bool fits = size < UINTPTR_MAX - page - begin;
+    end = (fits ? begin + size + page - 1 : UINTPTR_MAX) & ~(page - 1);
+  }
 };
 
 // Ranges whose grain the program chose.
