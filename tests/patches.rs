@@ -93,6 +93,11 @@ fn every_patch_says_what_it_is_and_nobody_has_signed_it() {
                 assert!(head.lines().any(|line| line.starts_with(field)), "{name}: {field}");
             }
             assert!(!text.contains("Signed-off-by"), "{name}");
+            let subject = head.split_once("\nSubject: ").expect("a subject").1;
+            assert!(
+                subject.split_once("\n\n").is_some_and(|(line, _)| !line.contains('\n')),
+                "{name}"
+            );
             let from = head.lines().find_map(|line| line.strip_prefix("From: "));
             assert_eq!(from, Some("rdnafix project"), "{name}");
             let long = text.lines().find(|line| line.starts_with('+') && line.len() > 101);
