@@ -101,6 +101,7 @@ fn cpu_node(files: &mut Files, config: &Config, node: &str, cpus: usize, ram: u6
     files.file(format!("{node}/gpu_id"), "0\n");
     files.file(format!("{node}/name"), "\n");
     files.directory(format!("{node}/caches"));
+    link_directories(files, node);
     let mut values = vec![
         ("cpu_cores_count", cpus as u64),
         ("simd_count", 0),
@@ -246,7 +247,15 @@ fn gpu_node(files: &mut Files, config: &Config, node: &str, gpu: usize) {
             let _ = writeln!(text, "sibling_map {}", ["1"; 16].join(","));
         }
     }
+    link_directories(files, node);
     io_link(files, format!("{node}/io_links/0/properties"), gpu as u64 + 1, 0);
+}
+
+/// KFD makes both for every node, with links or without (kfd_topology.c,
+/// kfd_build_sysfs_node_entry; p2p_links since Linux 6.0). librocm_smi64 aborts without them.
+fn link_directories(files: &mut Files, node: &str) {
+    files.directory(format!("{node}/io_links"));
+    files.directory(format!("{node}/p2p_links"));
 }
 
 fn pci_device(files: &mut Files, board: &Board, gpu: usize) {
