@@ -28,12 +28,15 @@ pub(crate) unsafe extern "C-unwind" fn malloc_managed(
     if !mode::active() {
         return call();
     }
+    let hip = hip::near(caller);
+    // Before the call, as asking for the version afterwards would clear the error of the call.
+    let reserves = tracing::enabled!(tracing::Level::WARN)
+        && hip.and_then(Hip::version).is_some_and(|version| version.major >= 7);
     // The HSA hook below sees HIP as the caller.
     let denied = caller::at(caller) == policy::Caller::Denied;
     let (status, below) = seen::below(|| if denied { seen::denied(call) } else { call() });
-    let hip = hip::near(caller);
-    if status == OUT_OF_MEMORY && below == Below::NothingSeen {
-        explain_old_kernel(hip, caller);
+    if status == OUT_OF_MEMORY && below == Below::NothingSeen && reserves {
+        explain_old_kernel(caller);
     }
     if status != SUCCESS || ptr.is_null() || size == 0 {
         return status;
@@ -62,12 +65,7 @@ const OUT_OF_MEMORY: c_int = 2;
 
 /// HIP 7 reserves the addresses of managed memory through ROCr, which needs KFD 1.15; what the
 /// program is told is that there is no memory. Whoever reads the log gets to know why.
-fn explain_old_kernel(hip: Option<&Hip>, caller: usize) {
-    if !tracing::enabled!(tracing::Level::WARN)
-        || hip.and_then(Hip::version).is_none_or(|version| version.major < 7)
-    {
-        return;
-    }
+fn explain_old_kernel(caller: usize) {
     if hsa::near(caller).is_some_and(|hsa| hsa.has_svm() && hsa.misses_virtual_memory()) {
         tracing::warn!(
             "hipMallocManaged: out of memory, because this HIP needs KFD 1.15 for managed memory \
