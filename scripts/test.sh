@@ -6,7 +6,6 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 cargo_deny_version=0.20.2
-hip_python_version=10.0.0.0.1.2
 
 usage() {
     cat <<'TEXT'
@@ -20,9 +19,9 @@ Runs all tests, or the named steps:
   build       the release build, which the end-to-end tests use
   unit        unit and property tests of all crates
   threads     the state that threads share without locks, under ThreadSanitizer
+  roots       make the trees of the other ROCm releases (rdnafix sim root) and what real
+              clients need, or say what cannot be had
   e2e         end-to-end tests: the real ROCm libraries on the simulated GPU
-  roots       make the trees of the other ROCm releases (rdnafix sim root), or say which
-              cannot be had
   releases    end-to-end tests on every ROCm release and every simulated board
   fidelity    AMD's own tests, kfdtest and rocrtst, on the simulated GPU
   examples    the examples compile without warnings, and start
@@ -41,7 +40,7 @@ Runs all tests, or the named steps:
 TEXT
 }
 
-all_steps=(tools format lint build unit threads e2e roots releases fidelity examples shell licenses advisories docs bench readme)
+all_steps=(tools format lint build unit threads roots e2e releases fidelity examples shell licenses advisories docs bench readme)
 quick_steps=(format lint build unit e2e)
 
 quick=no
@@ -115,18 +114,6 @@ step_tools() {
         cargo install --locked --debug --no-default-features --root "$tools" \
             --version "$cargo_deny_version" cargo-deny
     fi
-    make_hip_python || say "hip-python cannot be installed: its test will be SKIPPED"
-}
-
-# The environment with hip-python that a test uses, where it can be made.
-hip_python=${XDG_CACHE_HOME:-$HOME/.cache}/rdnafix/hip-python-$hip_python_version
-
-make_hip_python() {
-    [[ -x $hip_python/bin/python ]] && return
-    rm -rf "$hip_python.new"
-    python3 -m venv "$hip_python.new" &&
-        "$hip_python.new/bin/pip" install --quiet "hip-python==$hip_python_version" &&
-        mv "$hip_python.new" "$hip_python"
 }
 
 # The installed cargo-deny, or the one that the step tools has built.
@@ -165,9 +152,9 @@ step_e2e() {
     find_rocm || skip "no ROCm here (HIP and HSA headers and libraries)"
     # The tables that these tests expect are those of one release; the step releases has the others.
     [[ $(hip_release) == 5.2 ]] || skip "the tests are for ROCm 5.2.3 (Debian 12), here is $(hip_release)"
-    if [[ -x $hip_python/bin/python ]]; then
-        local -x RDNAFIX_TEST_HIP_PYTHON=$hip_python/bin/python
-    fi
+    local python
+    python=$(scripts/clients.sh --where)/host/bin/python
+    if [[ -x $python ]]; then local -x RDNAFIX_TEST_HIP_PYTHON=$python; fi
     local -a tests=()
     local file name
     for file in tests/*.rs; do
@@ -215,7 +202,7 @@ step_roots() {
     rdnafix=$(target_directory)/release/rdnafix
     [[ -x $rdnafix ]] || skip "there is no $rdnafix: run the step build first"
     while read -r name _; do
-        if [[ -n ${RDNAFIX_TEST_RELEASE:-} && $name != "$RDNAFIX_TEST_RELEASE" ]]; then continue; fi
+        [[ $name == *"${RDNAFIX_TEST_RELEASE:-}" ]] || continue
         code=0
         "$rdnafix" sim root "$name" >/dev/null 2>"$work/root" || code=$?
         case $code in
@@ -231,6 +218,8 @@ step_roots() {
                 ;;
         esac
     done < <("$rdnafix" sim root)
+    [[ -z ${RDNAFIX_TEST_RELEASE:-} ]] || return 0
+    scripts/clients.sh || say "roots SKIPPED: a part of what real clients need cannot be had" >>"$work/single"
 }
 
 step_releases() {

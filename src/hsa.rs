@@ -35,6 +35,8 @@ const POOL_SEGMENT: c_int = 0;
 const POOL_GLOBAL_FLAGS: c_int = 1;
 /// HSA_AMD_SYSTEM_INFO_SVM_SUPPORTED (hsa.h)
 const SYSTEM_SVM_SUPPORTED: c_int = 0x201;
+/// HSA_AMD_SYSTEM_INFO_VIRTUAL_MEM_API_SUPPORTED (hsa.h of 6.0 and later)
+const SYSTEM_VIRTUAL_MEM_API_SUPPORTED: c_int = 0x205;
 /// HSA_AMD_SEGMENT_GLOBAL
 const SEGMENT_GLOBAL: u32 = 0;
 
@@ -199,11 +201,20 @@ impl Hsa {
     /// Whether this runtime has SVM on this machine; where it has not, every call fails, and
     /// prints that it did.
     pub(crate) fn has_svm(&self) -> bool {
+        self.supports(SYSTEM_SVM_SUPPORTED) == Some(true)
+    }
+
+    /// Whether this runtime knows of virtual memory (6.0 and later) but has none here, because
+    /// KFD is older than 1.15.
+    pub(crate) fn misses_virtual_memory(&self) -> bool {
+        self.supports(SYSTEM_VIRTUAL_MEM_API_SUPPORTED) == Some(false)
+    }
+
+    fn supports(&self, what: c_int) -> Option<bool> {
         let mut supported = false;
-        // SAFETY: this piece of information is one bool.
-        let status =
-            unsafe { (self.system_info)(SYSTEM_SVM_SUPPORTED, (&raw mut supported).cast()) };
-        status == SUCCESS && supported
+        // SAFETY: each of these pieces of information is one bool.
+        let status = unsafe { (self.system_info)(what, (&raw mut supported).cast()) };
+        (status == SUCCESS).then_some(supported)
     }
 
     /// Whether this release takes allocation flags other than 0 for a pool, which decides

@@ -6,16 +6,6 @@ use kfd_abi::log::{Domain, Mtype};
 use sim_common::{compile, run};
 
 #[test]
-fn wrong_arguments_get_the_errno_of_the_kernel() {
-    let ran = run(compile("sim_errors.c"), &[], &[]);
-    ran.expect_ok();
-    // Failed calls are logged, too, with the errno that the caller got.
-    let refused = ran.ioctls("ALLOC_MEMORY_OF_GPU");
-    assert!(refused.iter().any(|ioctl| ioctl.errno == 22 && ioctl.memory.is_empty()));
-    assert!(ran.ioctls("0x82").iter().all(|ioctl| ioctl.errno == 25));
-}
-
-#[test]
 fn files_and_devices_look_real_through_every_libc_call() {
     run(compile("sim_files.c"), &[], &[]).expect_ok();
 }
@@ -28,6 +18,27 @@ fn events_wake_everyone_who_waits() {
 #[test]
 fn queues_do_their_packets_in_order_and_stop_when_destroyed() {
     run(compile("sim_queues.c"), &[], &[]).expect_ok();
+}
+
+#[test]
+fn a_bad_address_or_packet_is_told_by_an_exception_event_and_stops_the_gpu() {
+    for (what, reason) in [
+        ("not-mapped", "write of WRITE_DATA"),
+        ("nowhere", "0x12345678: not mapped"),
+        ("read-only", "does not allow it"),
+        ("unknown", "SDMA opcode 12.0 is not known here"),
+    ] {
+        let ran = run(compile("sim_faults.c"), &[what], &[]);
+        ran.expect_ok();
+        let notes = ran.notes();
+        assert!(notes.iter().any(|note| note.contains(reason)), "{what}: {notes:?}");
+        assert_eq!(ran.stderr, "", "the event has told the program");
+    }
+}
+
+#[test]
+fn a_queue_that_is_never_idle_is_destroyed_at_once() {
+    run(compile("sim_faults.c"), &["endless"], &[]).expect_ok();
 }
 
 #[test]

@@ -262,8 +262,12 @@ RDNAFIX_INLINE struct rdnafix_decision rdnafix_host_alloc(const struct rdnafix_r
   if (!request->hip_known) return rdnafix_forward(RDNAFIX_REASON_UNKNOWN_FLAGS);
   if (request->hip_major < 6 || (request->hip_major == 6 && request->hip_minor < 3))
     return rdnafix_forward(RDNAFIX_REASON_OLD_HOST_ALLOC);
-  if (request->flags & ~(uint32_t)(RDNAFIX_HOST_MALLOC_PORTABLE | RDNAFIX_HOST_MALLOC_MAPPED |
-                                   RDNAFIX_HOST_MALLOC_WRITE_COMBINED))
+  /* 6.4.3 refuses hipHostAllocUncached, 7.2.4 takes it; what is refused stays refused. */
+  uint32_t legal = RDNAFIX_HOST_MALLOC_PORTABLE | RDNAFIX_HOST_MALLOC_MAPPED |
+                   RDNAFIX_HOST_MALLOC_WRITE_COMBINED;
+  if (request->hip_major > 7 || (request->hip_major == 7 && request->hip_minor >= 2))
+    legal |= RDNAFIX_HOST_MALLOC_UNCACHED;
+  if (request->flags & ~legal)
     return rdnafix_forward(RDNAFIX_REASON_UNKNOWN_FLAGS);
   return rdnafix_host_malloc_flags(request->flags, level, RDNAFIX_ACTION_CALL_HOST_MALLOC);
 }

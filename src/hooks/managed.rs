@@ -3,11 +3,12 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 
-use policy::{Action, Request};
+use policy::{Action, Below, Request};
 
 use super::ask;
-use crate::hip::{self, AllocFlags, SUCCESS, SYMBOL_NOT_FOUND};
+use crate::hip::{self, AllocFlags, Hip, SUCCESS, SYMBOL_NOT_FOUND};
 use crate::hook::Hook;
+use crate::hsa;
 use crate::resolve::function;
 use crate::{caller, mode, seen};
 
@@ -27,13 +28,19 @@ pub(crate) unsafe extern "C-unwind" fn malloc_managed(
     if !mode::active() {
         return call();
     }
+    let hip = hip::near(caller);
+    // Before the call, as asking for the version afterwards would clear the error of the call.
+    let reserves = tracing::enabled!(tracing::Level::WARN)
+        && hip.and_then(Hip::version).is_some_and(|version| version.major >= 7);
     // The HSA hook below sees HIP as the caller.
     let denied = caller::at(caller) == policy::Caller::Denied;
     let (status, below) = seen::below(|| if denied { seen::denied(call) } else { call() });
+    if status == OUT_OF_MEMORY && below == Below::NothingSeen && reserves {
+        explain_old_kernel(caller);
+    }
     if status != SUCCESS || ptr.is_null() || size == 0 {
         return status;
     }
-    let hip = hip::near(caller);
     let request = Request::MallocManaged { below };
     let asked =
         ask(Hook::HipMallocManaged, request, caller, (flags, size), || hip?.current_target());
@@ -51,4 +58,18 @@ pub(crate) unsafe extern "C-unwind" fn malloc_managed(
     }
     asked.done(refused);
     status
+}
+
+/// hipErrorOutOfMemory (hip_runtime_api.h)
+const OUT_OF_MEMORY: c_int = 2;
+
+/// HIP 7 reserves the addresses of managed memory through ROCr, which needs KFD 1.15; what the
+/// program is told is that there is no memory. Whoever reads the log gets to know why.
+fn explain_old_kernel(caller: usize) {
+    if hsa::near(caller).is_some_and(|hsa| hsa.has_svm() && hsa.misses_virtual_memory()) {
+        tracing::warn!(
+            "hipMallocManaged: out of memory, because this HIP needs KFD 1.15 for managed memory \
+             and the kernel has an older one; set HSA_USE_SVM=0, or use a newer kernel"
+        );
+    }
 }

@@ -6,9 +6,9 @@ use super::{Ran, Run, compile, in_words};
 use kfd_abi::log::Event;
 
 /// What `tests/programs/robust.h` allocates, by size.
-const IMPLICIT: u64 = (4 << 20) + 0x1000;
-const EXPLICIT: u64 = (4 << 20) + 0x2000;
-const MANAGED: u64 = (4 << 20) + 0x3000;
+pub const IMPLICIT: u64 = (4 << 20) + 0x1000;
+pub const EXPLICIT: u64 = (4 << 20) + 0x2000;
+pub const MANAGED: u64 = (4 << 20) + 0x3000;
 
 const COHERENT: &str = "USERPTR coherent gfx1030#0=UC";
 const NON_COHERENT: &str = "USERPTR non-coherent gfx1030#0=NC";

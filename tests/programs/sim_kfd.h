@@ -66,6 +66,23 @@ static inline void *pages(size_t size)
 	return p;
 }
 
+/* Pages that the GPU may use as well, under the same address. */
+static inline void *gpu_pages(size_t size)
+{
+	void *p = pages(size);
+	struct {
+		struct kfd_ioctl_svm_args args;
+		struct kfd_ioctl_svm_attribute access;
+	} svm = {
+		.args = { .start_addr = (uintptr_t)p, .size = size, .op = KFD_IOCTL_SVM_OP_SET_ATTR,
+			  .nattr = 1 },
+		.access = { KFD_IOCTL_SVM_ATTR_ACCESS, gpu },
+	};
+	const unsigned long set = AMDKFD_IOC_SVM + (sizeof svm.access << _IOC_SIZESHIFT);
+	EXPECT(ioctl(kfd, set, &svm), 0);
+	return p;
+}
+
 static inline int finish(void)
 {
 	if (!failures)

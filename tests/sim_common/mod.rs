@@ -54,6 +54,8 @@ pub fn compile(name: &str) -> PathBuf {
 /// What came of a run.
 pub struct Ran {
     pub success: bool,
+    /// The exit code, if it ended by itself.
+    pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
     pub records: Vec<Record>,
@@ -69,6 +71,22 @@ impl Ran {
             self.stderr
         );
         self
+    }
+
+    /// Fails unless this is the last line of its output.
+    pub fn expect_ok_line(&self, line: &str) {
+        assert_eq!(self.stdout.lines().last(), Some(line), "{}\n{}", self.stdout, self.stderr);
+    }
+
+    /// The simulator's own remarks.
+    pub fn notes(&self) -> Vec<&str> {
+        self.records
+            .iter()
+            .filter_map(|record| match &record.event {
+                Event::Note { text } => Some(text.as_str()),
+                _ => None,
+            })
+            .collect()
     }
 
     /// The ioctls of a name.
@@ -144,5 +162,5 @@ pub fn run(program: impl AsRef<OsStr>, arguments: &[&str], settings: &[(&str, &s
         |_| Vec::new(),
         |file| kfd_abi::log::read(BufReader::new(file)).expect("every line is a record"),
     );
-    Ran { success: status.success(), stdout, stderr, records }
+    Ran { success: status.success(), code: status.code(), stdout, stderr, records }
 }

@@ -3,9 +3,13 @@
 //! From `include/uapi/linux/kfd_ioctl.h` of Linux 6.12 (KFD 1.17). Every structure has the
 //! kernel's layout and no implicit padding, so it can be read from and written to bytes
 //! without `unsafe`. Fields carry the kernel's names, which is their documentation.
+//! `tests/header.rs` compares all of it with the kernel's own header.
 #![allow(missing_docs, reason = "names are those of kfd_ioctl.h, which explains them")]
 
 use bytemuck::{Pod, Zeroable};
+
+pub use crate::constants::*;
+use crate::layout::{Layout, layout, structs};
 
 /// `AMDKFD_IOCTL_BASE`.
 pub const BASE: u8 = b'K';
@@ -44,12 +48,28 @@ impl Request {
         };
         direction << 30 | (self.size as u32) << 16 | (BASE as u32) << 8 | self.nr as u32
     }
+
+    /// The minor version of KFD that brought it: the list at the head of kfd_ioctl.h.
+    pub const fn since(&self) -> u32 {
+        match self.nr {
+            0x1f => 3,
+            0x20 | 0x21 => 5,
+            0x22 => 7,
+            0x23 => 9,
+            0x24 => 12,
+            0x25 | 0x26 => 13,
+            _ => 1,
+        }
+    }
 }
 
 /// The arguments of a request.
 pub trait Args: Pod {
     /// The request that they belong to.
     const REQUEST: Request;
+
+    /// Where its fields are; under the name of the request.
+    const LAYOUT: Layout;
 
     /// The fields by name, as the log writes them.
     #[cfg(feature = "log")]
@@ -71,6 +91,8 @@ macro_rules! requests {
                     size: size_of::<$args>(),
                 };
 
+                const LAYOUT: Layout = layout!($name, $args { $($field),* });
+
                 #[cfg(feature = "log")]
                 fn fields(&self) -> serde_json::Map<String, serde_json::Value> {
                     let mut map = serde_json::Map::new();
@@ -87,6 +109,9 @@ macro_rules! requests {
 
         /// Every request, by number.
         pub const REQUESTS: &[Request] = &[$($args::REQUEST,)*];
+
+        /// Their arguments, in the same order.
+        pub const ARGUMENTS: &[Layout] = &[$($args::LAYOUT,)*];
     };
 }
 
@@ -269,91 +294,32 @@ pub fn request(nr: u8) -> Option<&'static Request> {
     REQUESTS.iter().find(|request| request.nr == nr)
 }
 
-/// `kfd_process_device_apertures`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct ProcessDeviceApertures {
-    pub lds_base: u64,
-    pub lds_limit: u64,
-    pub scratch_base: u64,
-    pub scratch_limit: u64,
-    pub gpuvm_base: u64,
-    pub gpuvm_limit: u64,
-    pub gpu_id: u32,
-    pub pad: u32,
-}
-
-/// `kfd_event_data`; the union at its start is shown as the signal event's age and the rest.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct EventData {
-    pub last_event_age: u64,
-    pub exception_data: [u64; 3],
-    pub kfd_event_data_ext: u64,
-    pub event_id: u32,
-    pub pad: u32,
-}
-
-/// `kfd_ioctl_svm_attribute`, of which `nattr` follow [`Svm`].
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct SvmAttribute {
-    pub r#type: u32,
-    pub value: u32,
-}
-
-/// `KFD_IOC_QUEUE_TYPE_COMPUTE`: PM4 packets.
-pub const QUEUE_TYPE_COMPUTE: u32 = 0;
-/// `KFD_IOC_QUEUE_TYPE_SDMA`.
-pub const QUEUE_TYPE_SDMA: u32 = 1;
-/// `KFD_IOC_QUEUE_TYPE_COMPUTE_AQL`.
-pub const QUEUE_TYPE_COMPUTE_AQL: u32 = 2;
-/// `KFD_IOC_QUEUE_TYPE_SDMA_XGMI`.
-pub const QUEUE_TYPE_SDMA_XGMI: u32 = 3;
-/// `KFD_IOC_QUEUE_TYPE_SDMA_BY_ENG_ID` (KFD 1.17).
-pub const QUEUE_TYPE_SDMA_BY_ENG_ID: u32 = 4;
-/// `KFD_MIN_QUEUE_RING_SIZE`.
-pub const MIN_QUEUE_RING_SIZE: u32 = 1024;
-/// `KFD_MAX_QUEUE_PERCENTAGE`.
-pub const MAX_QUEUE_PERCENTAGE: u32 = 100;
-/// `KFD_MAX_QUEUE_PRIORITY`.
-pub const MAX_QUEUE_PRIORITY: u32 = 15;
-
-/// `KFD_IOC_EVENT_SIGNAL`.
-pub const EVENT_SIGNAL: u32 = 0;
-/// `KFD_IOC_EVENT_DEBUG_EVENT`.
-pub const EVENT_DEBUG: u32 = 5;
-/// `KFD_SIGNAL_EVENT_LIMIT`.
-pub const SIGNAL_EVENT_LIMIT: u32 = 4096;
-
-/// `KFD_IOC_WAIT_RESULT_COMPLETE`.
-pub const WAIT_RESULT_COMPLETE: u32 = 0;
-/// `KFD_IOC_WAIT_RESULT_TIMEOUT`.
-pub const WAIT_RESULT_TIMEOUT: u32 = 1;
-/// `KFD_IOC_WAIT_RESULT_FAIL`.
-pub const WAIT_RESULT_FAIL: u32 = 2;
-
-/// Offsets for mmap of /dev/kfd (amdkfd/kfd_priv.h 6.12): what, for which GPU.
-pub mod mmap {
-    /// Where the kind starts.
-    pub const TYPE_SHIFT: u32 = 62;
-    /// `KFD_MMAP_TYPE_DOORBELL`.
-    pub const TYPE_DOORBELL: u64 = 3;
-    /// `KFD_MMAP_TYPE_EVENTS`.
-    pub const TYPE_EVENTS: u64 = 2;
-    /// `KFD_MMAP_TYPE_MMIO`.
-    pub const TYPE_MMIO: u64 = 0;
-    /// Where the GPU id starts.
-    pub const GPU_ID_SHIFT: u32 = 46;
-
-    /// The offset for a kind of memory of a GPU.
-    pub const fn offset(kind: u64, gpu_id: u32) -> u64 {
-        kind << TYPE_SHIFT | (gpu_id as u64 & 0xffff) << GPU_ID_SHIFT
+structs! {
+    "kfd_process_device_apertures"
+    ProcessDeviceApertures {
+        lds_base: u64,
+        lds_limit: u64,
+        scratch_base: u64,
+        scratch_limit: u64,
+        gpuvm_base: u64,
+        gpuvm_limit: u64,
+        gpu_id: u32,
+        pad: u32,
     }
-
-    /// The kind and the GPU id of an offset.
-    pub const fn split(offset: u64) -> (u64, u32) {
-        (offset >> TYPE_SHIFT, (offset >> GPU_ID_SHIFT & 0xffff) as u32)
+    // The union at its start is shown as the signal event's age and the rest.
+    "kfd_event_data"
+    EventData {
+        last_event_age: u64,
+        exception_data: [u64; 3],
+        kfd_event_data_ext: u64,
+        event_id: u32,
+        pad: u32,
+    }
+    // `nattr` of them follow [`Svm`].
+    "kfd_ioctl_svm_attribute"
+    SvmAttribute {
+        r#type: u32,
+        value: u32,
     }
 }
 
@@ -374,11 +340,5 @@ mod tests {
         assert_eq!(AllocMemoryOfGpu::REQUEST.code(), 0xc028_4b16);
         assert_eq!(GetVersion::REQUEST.code(), 0x8008_4b01);
         assert_eq!(AcquireVm::REQUEST.code(), 0x4008_4b15);
-    }
-
-    #[test]
-    fn mmap_offsets_come_apart_again() {
-        assert_eq!(mmap::offset(mmap::TYPE_DOORBELL, 0x4d01), 0xd340_4000_0000_0000);
-        assert_eq!(mmap::split(0xd340_4000_0000_1000), (mmap::TYPE_DOORBELL, 0x4d01));
     }
 }

@@ -5,10 +5,14 @@
 //! only reads the topology. Nothing here calls the kernel or decides anything.
 
 #[cfg(feature = "ioctl")]
+mod constants;
+#[cfg(feature = "ioctl")]
 pub mod drm;
 pub mod flags;
 #[cfg(feature = "ioctl")]
 pub mod ioctl;
+#[cfg(feature = "ioctl")]
+pub mod layout;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod topology;

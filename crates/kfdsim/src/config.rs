@@ -12,6 +12,7 @@ use crate::board::{self, Board};
 pub(crate) const MAX_GPUS: usize = 16;
 
 /// What to simulate.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting that is on or off")]
 #[derive(Debug)]
 pub(crate) struct Config {
     /// `KFDSIM_GPUS`: the boards, in node order.
@@ -27,6 +28,11 @@ pub(crate) struct Config {
     /// `KFDSIM_DENY_NONCOHERENT`: host memory of 2 MiB or more without COHERENT is refused, and
     /// so is clearing COHERENT of an SVM range.
     pub(crate) deny_noncoherent: bool,
+    /// `KFDSIM_HOST_MEMORY`: bytes of memory that the topology says the host has; as it has by
+    /// default.
+    pub(crate) host_memory: Option<u64>,
+    /// `KFDSIM_STRICT`: what is left at exit, and what no program may do, is an error.
+    pub(crate) strict: bool,
 }
 
 impl Config {
@@ -59,6 +65,8 @@ impl Config {
             svm: switch("KFDSIM_SVM", true)?,
             kfd_minor: kfd_minor(text("KFDSIM_KFD_VERSION")?.as_deref())?,
             deny_noncoherent: switch("KFDSIM_DENY_NONCOHERENT", false)?,
+            host_memory: host_memory(text("KFDSIM_HOST_MEMORY")?.as_deref())?,
+            strict: switch("KFDSIM_STRICT", false)?,
         })
     }
 
@@ -102,6 +110,16 @@ fn kfd_minor(value: Option<&str>) -> Result<u32, String> {
         })
 }
 
+fn host_memory(value: Option<&str>) -> Result<Option<u64>, String> {
+    let Some(value) = value else { return Ok(None) };
+    value
+        .parse()
+        .ok()
+        .filter(|gib| (1..=1 << 14).contains(gib))
+        .map(|gib: u64| Some(gib << 30))
+        .ok_or_else(|| format!("KFDSIM_HOST_MEMORY={value}: must be 1 to 16384, in GiB"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,7 +136,7 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!(config.boards.len(), 1);
         assert_eq!(config.boards[0].name, "gfx1030");
-        assert!(config.svm && !config.large_bar && !config.deny_noncoherent);
+        assert!(config.svm && !config.large_bar && !config.deny_noncoherent && !config.strict);
         assert_eq!(config.kfd_minor, 17);
         assert!(config.log.is_none());
     }
@@ -144,8 +162,11 @@ mod tests {
             ("KFDSIM_LARGE_BAR", "yes", "0 or 1"),
             ("KFDSIM_SVM", "2", "0 or 1"),
             ("KFDSIM_DENY_NONCOHERENT", "on", "0 or 1"),
+            ("KFDSIM_STRICT", "on", "0 or 1"),
             ("KFDSIM_KFD_VERSION", "2.1", "1.14"),
             ("KFDSIM_KFD_VERSION", "17", "1.17"),
+            ("KFDSIM_HOST_MEMORY", "24G", "GiB"),
+            ("KFDSIM_HOST_MEMORY", "0", "1 to 16384"),
             ("KFDSIM_BOARDS", "/nonexistent", "No such file"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
@@ -163,7 +184,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_value_is_taken_or_refused(value in "\\PC{0,40}") {
-            for name in ["KFDSIM_GPUS", "KFDSIM_SVM", "KFDSIM_KFD_VERSION"] {
+            for name in ["KFDSIM_GPUS", "KFDSIM_SVM", "KFDSIM_KFD_VERSION", "KFDSIM_HOST_MEMORY"] {
                 let _ = read(&[(name, &value)]);
             }
         }

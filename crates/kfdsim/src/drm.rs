@@ -1,21 +1,25 @@
-//! Render nodes: the few DRM and amdgpu requests that ROCm makes.
+//! Render nodes: the DRM and amdgpu requests that ROCm makes. Those of the graphics stack, which
+//! shares memory with ROCm, are in `graphics`.
 //!
 //! Layouts and answers of Linux 6.12 (drm_ioctl.c, amdgpu_kms.c, amdgpu_gem.c); what is not
 //! known here is EINVAL, as from drm_ioctl.
 
+mod graphics;
+
 use std::ffi::c_int;
 
 use bytemuck::{Pod, Zeroable};
-use kfd_abi::drm::{self, GemClose, GemMmap, GemVa, GetCap, Info, PrimeHandle, Version};
+use kfd_abi::drm::{self, GemClose, GemMmap, GemOp, GemVa, GetCap, Info, PrimeHandle, Version};
 use kfd_abi::flags;
 use kfd_abi::log::{Argument, Device, Event, Ioctl};
 use serde_json::{Map, Value};
 
-use crate::fds::{self, Kind};
 use crate::memory::GTT_SIZE;
 use crate::sim::Sim;
 use crate::sys::{self, Errno, Result};
 use crate::{api, kfd, unmapped};
+
+pub(crate) use graphics::Graphics;
 
 const INVALID: Errno = Errno(libc::EINVAL);
 
@@ -33,7 +37,19 @@ pub(crate) fn ioctl(sim: &'static Sim, gpu: usize, code: u32, arg: u64) -> Resul
         drm::GEM_CLOSE => ("GEM_CLOSE", node.with(&mut args, Node::gem_close)),
         drm::PRIME_HANDLE_TO_FD => ("PRIME_HANDLE_TO_FD", node.with(&mut args, Node::export)),
         drm::PRIME_FD_TO_HANDLE => ("PRIME_FD_TO_HANDLE", node.with(&mut args, Node::import)),
+        drm::AMDGPU_GEM_CREATE => ("AMDGPU_GEM_CREATE", node.with(&mut args, Node::gem_create)),
+        drm::AMDGPU_CTX => ("AMDGPU_CTX", node.with(&mut args, Node::context)),
+        drm::AMDGPU_BO_LIST => ("AMDGPU_BO_LIST", node.with(&mut args, Node::buffer_list)),
+        drm::AMDGPU_CS => ("AMDGPU_CS", node.with(&mut args, Node::submit)),
+        drm::AMDGPU_WAIT_CS => ("AMDGPU_WAIT_CS", node.with(&mut args, Node::wait_submitted)),
+        drm::AMDGPU_GEM_METADATA => {
+            ("AMDGPU_GEM_METADATA", node.with(&mut args, Node::gem_metadata))
+        }
+        drm::AMDGPU_GEM_WAIT_IDLE => {
+            ("AMDGPU_GEM_WAIT_IDLE", node.with(&mut args, Node::gem_wait_idle))
+        }
         drm::AMDGPU_GEM_MMAP => ("AMDGPU_GEM_MMAP", node.with(&mut args, Node::gem_mmap)),
+        drm::AMDGPU_GEM_OP => ("AMDGPU_GEM_OP", node.with(&mut args, Node::gem_op)),
         drm::AMDGPU_GEM_VA => ("AMDGPU_GEM_VA", node.with(&mut args, Node::gem_va)),
         drm::AMDGPU_INFO => ("AMDGPU_INFO", node.with(&mut args, Node::info)),
         _ => ("", Err(INVALID)),
@@ -103,12 +119,12 @@ impl Node {
         let mut state = self.sim.lock();
         let buffer = state.memory.gem(args.handle).ok_or(Errno(libc::ENOENT))?.clone();
         let id = state.memory.export(&buffer);
-        args.fd = kfd::descriptor(id, buffer.size).inspect_err(|_| state.memory.unexport(id))?;
+        args.fd = kfd::descriptor(&state.memory, id).inspect_err(|_| state.memory.unexport(id))?;
         Ok(())
     }
 
     fn import(&self, args: &mut PrimeHandle, log: &mut Args) -> Result<()> {
-        let Some(Kind::Dmabuf { id }) = fds::get(args.fd) else { return Err(INVALID) };
+        let id = kfd::exported(self.sim, args.fd)?;
         args.handle = self.sim.lock().memory.gem_import(id).ok_or(INVALID)?;
         log.insert("handle".to_owned(), args.handle.into());
         Ok(())
@@ -123,6 +139,21 @@ impl Node {
             crate::memory::Place::User(_) => return Err(Errno(libc::EPERM)),
         }
         Ok(())
+    }
+
+    /// Tells how a buffer was made (amdgpu_gem_op_ioctl, 6.12).
+    fn gem_op(&self, args: &mut GemOp, log: &mut Args) -> Result<()> {
+        log.insert("handle".to_owned(), args.handle.into());
+        log.insert("op".to_owned(), args.op.into());
+        let state = self.sim.lock();
+        let buffer = state.memory.gem(args.handle).ok_or(Errno(libc::ENOENT))?;
+        if args.op != drm::GEM_OP_GET_CREATE_INFO {
+            return Err(INVALID); // SET_PLACEMENT: nothing is moved here
+        }
+        let vram = buffer.flags & flags::alloc::VRAM != 0;
+        let domain = if vram { drm::GEM_DOMAIN_VRAM } else { drm::GEM_DOMAIN_GTT };
+        let information: [u64; 4] = [buffer.size, 4096, domain, 0];
+        sys::copy_to_user(args.value, bytemuck::cast_slice(&information))
     }
 
     fn gem_va(&self, args: &mut GemVa, log: &mut Args) -> Result<()> {

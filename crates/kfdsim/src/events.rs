@@ -8,14 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use kfd_abi::ioctl::{
-    EVENT_DEBUG, EVENT_SIGNAL, EventData, SIGNAL_EVENT_LIMIT, WAIT_RESULT_COMPLETE,
-    WAIT_RESULT_FAIL, WAIT_RESULT_TIMEOUT,
+    EVENT_DEBUG, EVENT_HW_EXCEPTION, EVENT_MEMORY, EVENT_SIGNAL, EventData, SIGNAL_EVENT_LIMIT,
+    WAIT_RESULT_COMPLETE, WAIT_RESULT_FAIL, WAIT_RESULT_TIMEOUT,
 };
 
-use crate::sys::{Errno, Result};
+use crate::sys::{self, Errno, Result};
 
 /// `KFD_FIRST_NONSIGNAL_EVENT_ID` (kfd_events.h).
 const FIRST_OTHER: u32 = 0x4000_0000;
+
+/// `UNSIGNALED_EVENT_SLOT` (kfd_events.c).
+pub(crate) const UNSIGNALED: u64 = u64::MAX;
 
 const WAITING: u8 = 0;
 const ACTIVATED: u8 = 1;
@@ -27,6 +30,8 @@ struct Event {
     auto_reset: bool,
     signaled: bool,
     age: u64,
+    /// What an exception was: the head of `EventData`.
+    exception: [u64; 4],
     /// Waiters that were not activated when they came, and their place in the wait.
     waiting: Vec<(Arc<Wait>, usize)>,
 }
@@ -73,32 +78,60 @@ pub(crate) struct Events {
     all: BTreeMap<u32, Event>,
     /// Handle of the buffer object that is the event page, if user space brought one.
     pub(crate) page: Option<u64>,
-    /// Slots that the page has.
+    /// Slots that user space has: of its own page, or as many as it mapped.
     pub(crate) slots: Option<u32>,
+    /// The kernel has made a page, because there was none when the first event came.
+    own_page: bool,
+    /// No id below these is free, from 1 and from `FIRST_OTHER` on.
+    lowest: [u32; 2],
 }
 
 impl Events {
+    /// Whether there is a page for signals, be it user space's or the kernel's.
+    pub(crate) fn has_page(&self) -> bool {
+        self.page.is_some() || self.own_page
+    }
+
     /// Whether events of this kind have a slot in the event page.
     pub(crate) fn has_slot(kind: u32) -> bool {
         kind == EVENT_SIGNAL || kind == EVENT_DEBUG
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// Makes an event.
     pub(crate) fn create(&mut self, kind: u32, auto_reset: bool) -> Result<u32> {
-        let (first, end) = if Events::has_slot(kind) {
+        let slot = Events::has_slot(kind);
+        let (first, end) = if slot {
+            self.own_page |= self.page.is_none();
             // 256 slots for user space without a page of its own; id 0 is never given out.
             (1, self.slots.unwrap_or(256).min(SIGNAL_EVENT_LIMIT))
         } else {
             (FIRST_OTHER, i32::MAX as u32)
         };
+        let lowest = &mut self.lowest[usize::from(!slot)];
+        let first = first.max(*lowest);
         let id = (first..end).find(|id| !self.all.contains_key(id)).ok_or(Errno(libc::ENOSPC))?;
-        let event = Event { kind, auto_reset, signaled: false, age: 1, waiting: Vec::new() };
+        *lowest = id + 1;
+        let event = Event {
+            kind,
+            auto_reset,
+            signaled: false,
+            age: 1,
+            exception: [0; 4],
+            waiting: Vec::new(),
+        };
         self.all.insert(id, event);
         Ok(id)
     }
 
     pub(crate) fn destroy(&mut self, id: u32) -> Result<()> {
         let event = self.all.remove(&id).ok_or(Errno(libc::EINVAL))?;
+        let lowest = &mut self.lowest[usize::from(id >= FIRST_OTHER)];
+        *lowest = id.min(*lowest);
         for (wait, index) in event.waiting {
             wait.slots[index].store(DESTROYED, Ordering::Relaxed);
         }
@@ -122,11 +155,46 @@ impl Events {
         event.ok_or(Errno(libc::EINVAL))
     }
 
-    /// An interrupt of a GPU for an event; one that is gone is not an error.
-    pub(crate) fn interrupt(&mut self, id: u32) {
-        if let Some(event) = self.all.get_mut(&id).filter(|event| Events::has_slot(event.kind)) {
-            event.set();
+    /// An interrupt of a GPU with the id of an event (kfd_signal_event_interrupt). `slots` is
+    /// the address of the event page, where the GPU has written to the slots of what it
+    /// signals. An id that is not signaled there is taken for none: all slots are looked at.
+    pub(crate) fn interrupt(&mut self, id: u32, slots: Option<u64>) {
+        let Some(slots) = slots else { return };
+        if self.acknowledge(id, slots) {
+            return;
         }
+        let ids: Vec<u32> = self.all.range(..FIRST_OTHER).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.acknowledge(id, slots);
+        }
+    }
+
+    /// Sets an event whose slot is signaled, and clears the slot.
+    fn acknowledge(&mut self, id: u32, slots: u64) -> bool {
+        let event = self.all.get_mut(&id).filter(|event| Events::has_slot(event.kind));
+        let at = slots + u64::from(id) * 8;
+        match event {
+            Some(event) if !matches!(sys::read::<u64>(at), Err(_) | Ok(UNSIGNALED)) => {
+                // The page is the kernel's as well; if it is gone, so is the signal.
+                if sys::copy_to_user(at, &UNSIGNALED.to_ne_bytes()).is_ok() {
+                    event.set();
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sets all events of a kind of exception, with what they tell (the head of EventData);
+    /// says whether there is one (kfd_signal_vm_fault_event, kfd_signal_reset_event).
+    pub(crate) fn exception(&mut self, kind: u32, data: [u64; 4]) -> bool {
+        let mut found = false;
+        for event in self.all.values_mut().filter(|event| event.kind == kind) {
+            event.exception = data;
+            event.set();
+            found = true;
+        }
+        found
     }
 
     /// Starts a wait (init_event_waiter for each event).
@@ -156,14 +224,20 @@ impl Events {
         Ok(wait)
     }
 
-    /// The ages to tell user space, by place in the wait (copy_signaled_event_data).
-    pub(crate) fn ages(&self, wait: &Wait) -> Vec<(usize, u64)> {
+    /// What to tell user space, by place in the wait: the first words of its `EventData`
+    /// (copy_signaled_event_data).
+    pub(crate) fn data(&self, wait: &Wait) -> Vec<(usize, Vec<u64>)> {
         let activated = |index: &usize| wait.slots[*index].load(Ordering::Relaxed) == ACTIVATED;
         (0..wait.ids.len())
-            .filter(|index| wait.ages[*index] && activated(index))
+            .filter(activated)
             .filter_map(|index| {
                 let event = self.all.get(&wait.ids[index])?;
-                (event.kind == EVENT_SIGNAL).then_some((index, event.age))
+                match event.kind {
+                    EVENT_SIGNAL => wait.ages[index].then(|| (index, vec![event.age])),
+                    EVENT_MEMORY => Some((index, event.exception.to_vec())),
+                    EVENT_HW_EXCEPTION => Some((index, event.exception[..2].to_vec())),
+                    _ => None,
+                }
             })
             .collect()
     }
@@ -244,7 +318,48 @@ mod tests {
         events.set(id).unwrap();
         let wait = events.wait(&[data(id, 1)], true).unwrap();
         assert_eq!(wait.result(), WAIT_RESULT_COMPLETE);
-        assert_eq!(events.ages(&wait), [(0, 2)]);
+        assert_eq!(events.data(&wait), [(0, vec![2])]);
+    }
+
+    /// An event page in memory of the test.
+    fn slots() -> Vec<u64> {
+        vec![UNSIGNALED; 16]
+    }
+
+    #[test]
+    fn an_interrupt_signals_the_event_whose_slot_was_written_and_clears_the_slot() {
+        let (mut events, mut slots) = (Events::default(), slots());
+        let one = events.create(EVENT_SIGNAL, false).unwrap();
+        let two = events.create(EVENT_SIGNAL, false).unwrap();
+        slots[two as usize] = 1;
+        events.interrupt(two, Some(slots.as_ptr() as u64));
+        assert_eq!((events.all[&one].signaled, events.all[&two].signaled), (false, true));
+        assert_eq!(slots[two as usize], UNSIGNALED);
+    }
+
+    #[test]
+    fn an_interrupt_for_no_event_signals_all_whose_slots_were_written() {
+        let (mut events, mut slots) = (Events::default(), slots());
+        let ids = [(); 3].map(|()| events.create(EVENT_SIGNAL, false).unwrap());
+        slots[ids[1] as usize] = 7;
+        for (id, slots) in [(0, None), (u32::MAX, Some(slots.as_ptr() as u64))] {
+            events.interrupt(id, slots);
+        }
+        assert_eq!(ids.map(|id| events.all[&id].signaled), [false, true, false]);
+        events.interrupt(ids[0], Some(8)); // a page that is not there
+        assert!(!events.all[&ids[0]].signaled);
+    }
+
+    #[test]
+    fn an_exception_is_told_to_all_events_of_its_kind() {
+        let mut events = Events::default();
+        assert!(!events.exception(EVENT_MEMORY, [1, 2, 3, 4]));
+        let id = events.create(EVENT_MEMORY, true).unwrap();
+        let wait = events.wait(&[data(id, 0)], false).unwrap();
+        assert!(events.exception(EVENT_MEMORY, [1, 2, 3, 4]));
+        assert!(!events.exception(EVENT_HW_EXCEPTION, [5, 6, 0, 0]));
+        assert_eq!(wait.result(), WAIT_RESULT_COMPLETE);
+        assert_eq!(events.data(&wait), [(0, vec![1, 2, 3, 4])]);
     }
 
     #[test]

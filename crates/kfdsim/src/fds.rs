@@ -14,8 +14,8 @@ use crate::sys;
 pub(crate) enum Kind {
     /// /dev/kfd, and the process that opened it.
     Kfd { owner: u32 },
-    /// A DRM node.
-    Drm { gpu: usize, minor: u32 },
+    /// A DRM node, and the count of the open that it comes from.
+    Drm { gpu: usize, minor: u32, open: u32 },
     /// What AMDKFD_IOC_SMI_EVENTS gave.
     Smi,
     /// An exported buffer object.
@@ -33,7 +33,7 @@ static TABLE: [AtomicU64; LIMIT] = [const { AtomicU64::new(0) }; LIMIT];
 fn encode(kind: Kind, inode: u64) -> u64 {
     let (tag, payload) = match kind {
         Kind::Kfd { owner } => (1, owner),
-        Kind::Drm { gpu, minor } => (2, (gpu as u32) << 8 | minor),
+        Kind::Drm { gpu, minor, open } => (2, open << 12 | (gpu as u32) << 8 | minor),
         Kind::Smi => (3, 0),
         Kind::Dmabuf { id } => (4, id),
         Kind::Directory => (5, 0),
@@ -45,7 +45,11 @@ fn decode(entry: u64) -> Option<Kind> {
     let payload = (entry >> 32) as u32 & 0x0fff_ffff;
     match entry >> 60 {
         1 => Some(Kind::Kfd { owner: payload }),
-        2 => Some(Kind::Drm { gpu: (payload >> 8) as usize, minor: payload & 0xff }),
+        2 => Some(Kind::Drm {
+            gpu: (payload >> 8 & 15) as usize,
+            minor: payload & 0xff,
+            open: payload >> 12,
+        }),
         3 => Some(Kind::Smi),
         4 => Some(Kind::Dmabuf { id: payload }),
         5 => Some(Kind::Directory),
@@ -124,7 +128,7 @@ mod tests {
     fn an_entry_survives_encoding() {
         for kind in [
             Kind::Kfd { owner: 4_194_304 },
-            Kind::Drm { gpu: 15, minor: 143 },
+            Kind::Drm { gpu: 15, minor: 143, open: 0xffff },
             Kind::Smi,
             Kind::Dmabuf { id: 77 },
             Kind::Directory,

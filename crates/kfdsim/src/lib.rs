@@ -26,10 +26,12 @@ mod paths;
 mod queue;
 mod sim;
 mod state;
+mod strict;
 mod svm;
 mod sys;
 mod tree;
 mod unmapped;
+mod vmas;
 
 /// Writes a marker line into the log, so that a test can tell which calls came after it.
 ///

@@ -62,6 +62,11 @@ pub(crate) fn is_own_process() -> bool {
     PROCESS.load(Ordering::Relaxed) == sys::pid()
 }
 
+/// The machine, if it has been made.
+pub(crate) fn made() -> Option<&'static Sim> {
+    SIM.get()
+}
+
 /// Number of GPUs, if the machine has been made.
 pub(crate) fn gpus_if_ready() -> Option<usize> {
     Some(SIM.get()?.config.boards.len())
@@ -72,7 +77,8 @@ fn start() -> Result<Sim, String> {
     // SAFETY: plain integers.
     let (cpus, pages) =
         unsafe { (libc::sysconf(libc::_SC_NPROCESSORS_ONLN), libc::sysconf(libc::_SC_PHYS_PAGES)) };
-    let root = tree::create(&config, cpus.max(1) as usize, pages.max(1) as u64 * 4096)?;
+    let memory = config.host_memory.unwrap_or(pages.max(1) as u64 * 4096);
+    let root = tree::create(&config, cpus.max(1) as usize, memory)?;
     let root = String::from_utf8(root.as_os_str().as_bytes().to_vec())
         .map_err(|_| "TMPDIR must be UTF-8".to_owned())?;
     let log = config.log.as_deref().map(Log::open).transpose()?;
@@ -81,6 +87,15 @@ fn start() -> Result<Sim, String> {
     PROCESS.store(sys::pid(), Ordering::Relaxed);
     let state = Mutex::new(State::new(config.boards.len()));
     Ok(Sim { config, root, log, state, changed: Condvar::new() })
+}
+
+/// A machine of its own with the default settings, without files or log.
+#[cfg(test)]
+pub(crate) fn for_tests() -> &'static Sim {
+    let config = Config::read(|_| None).expect("the defaults are valid");
+    let state = Mutex::new(State::new(config.boards.len()));
+    let root = String::new();
+    Box::leak(Box::new(Sim { config, root, log: None, state, changed: Condvar::new() }))
 }
 
 impl Sim {

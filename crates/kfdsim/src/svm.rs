@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use kfd_abi::flags::svm;
 use kfd_abi::ioctl::SvmAttribute;
 
+use crate::memory::Extent;
 use crate::sys::{Errno, Result};
 
 /// Attributes of a range.
@@ -153,6 +154,11 @@ impl Ranges {
         gpu_index: impl Fn(u32) -> Option<usize>,
     ) -> Result<()> {
         let invalid = Errno(libc::EINVAL);
+        let readable =
+            |kind| !matches!(kind, svm::ATTR_ACCESS_IN_PLACE | svm::ATTR_NO_ACCESS | 8..);
+        if !attributes.iter().all(|attribute| readable(attribute.r#type)) {
+            return Err(invalid); // nothing is filled in then
+        }
         let ranges: Vec<Attributes> =
             self.within(start, end).into_iter().map(|range| range.attributes).collect();
         let of = |field: fn(&Attributes) -> u32| -> Vec<u32> { ranges.iter().map(field).collect() };
@@ -205,6 +211,15 @@ impl Ranges {
                 self.ranges.insert(end, (to, attributes));
             }
         }
+    }
+
+    /// What a GPU reaches at an address of the process, which is the same for it. Without XNACK
+    /// it reaches what it was given access to, no more.
+    pub(crate) fn extent(&self, gpu: usize, va: u64) -> Option<Extent> {
+        let (_, (end, attributes)) = self.ranges.range(..=va).next_back()?;
+        let reached = va < *end && attributes.gpus() & 1 << gpu != 0;
+        let writable = attributes.flags & svm::GPU_RO == 0;
+        reached.then(|| Extent { address: va, left: end - va, writable })
     }
 
     /// Whether any range touches these addresses.

@@ -37,11 +37,38 @@ pub(crate) fn fatal(message: &str) -> ! {
     unsafe { libc::_exit(78) } // EX_CONFIG of sysexits.h
 }
 
+/// Says on stderr what the program would otherwise wait for in vain.
+pub(crate) fn warn(message: &str) {
+    let _ = write(2, format!("kfdsim: {message}\n").as_bytes());
+}
+
 /// One write(2).
 pub(crate) fn write(fd: c_int, bytes: &[u8]) -> Result<usize> {
     // SAFETY: the buffer is valid for its length.
     let written = unsafe { libc::syscall(libc::SYS_write, fd, bytes.as_ptr(), bytes.len()) };
     check(written).map(|written| written as usize)
+}
+
+/// A whole file of text, such as those of /proc, if it is shorter than `limit`.
+pub(crate) fn read_file(path: &CStr, limit: usize) -> Option<String> {
+    let fd = open(path, libc::O_RDONLY | libc::O_CLOEXEC, 0).ok()?;
+    let mut text = Vec::new();
+    let complete = loop {
+        let used = text.len();
+        if used >= limit {
+            break false;
+        }
+        text.resize(used + (16 << 10), 0u8);
+        let (buffer, room) = (text[used..].as_mut_ptr(), text.len() - used);
+        // SAFETY: the buffer is ours and has room.
+        let read = unsafe { libc::syscall(libc::SYS_read, fd, buffer, room) };
+        text.truncate(used + usize::try_from(read).unwrap_or(0));
+        if read <= 0 {
+            break read == 0;
+        }
+    };
+    close(fd);
+    String::from_utf8(text).ok().filter(|_| complete)
 }
 
 /// The process, as the kernel sees it now (also in a vfork child).
@@ -168,6 +195,45 @@ pub(crate) fn eventfd() -> Result<c_int> {
     // SAFETY: plain integers.
     let fd = unsafe { libc::syscall(libc::SYS_eventfd2, 0, libc::EFD_CLOEXEC) };
     check(fd).map(|fd| fd as c_int)
+}
+
+/// Writes to the start of a file.
+pub(crate) fn write_at_start(fd: c_int, bytes: &[u8]) -> Result<()> {
+    // SAFETY: the buffer is valid for its length.
+    let done = unsafe { libc::syscall(libc::SYS_pwrite64, fd, bytes.as_ptr(), bytes.len(), 0u64) };
+    check(done).map(|_| ())
+}
+
+/// Reads the start of a file; what it does not have is zero.
+pub(crate) fn read_at_start<const N: usize>(fd: c_int) -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    // SAFETY: the buffer is ours.
+    let done = unsafe { libc::syscall(libc::SYS_pread64, fd, bytes.as_mut_ptr(), N, 0u64) };
+    check(done).map(|_| bytes)
+}
+
+fn range_lock(kind: c_int, offset: u64, size: u64) -> libc::flock {
+    // SAFETY: an all-zero flock is valid.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_whence) = (kind as i16, libc::SEEK_SET as i16);
+    (lock.l_start, lock.l_len) = (offset.cast_signed(), size.cast_signed());
+    lock
+}
+
+/// Locks a range of a file for this open of it, together with others; until it is closed.
+pub(crate) fn lock_range(fd: c_int, offset: u64, size: u64) -> Result<()> {
+    let lock = range_lock(libc::F_RDLCK, offset, size);
+    // SAFETY: the structure is ours.
+    let result = unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_OFD_SETLK, &raw const lock) };
+    check(result).map(|_| ())
+}
+
+/// Whether another open of a file has locked a part of a range.
+pub(crate) fn is_locked(fd: c_int, offset: u64, size: u64) -> bool {
+    let mut lock = range_lock(libc::F_WRLCK, offset, size);
+    // SAFETY: the structure is ours.
+    let result = unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_OFD_GETLK, &raw mut lock) };
+    result == 0 && lock.l_type != libc::F_UNLCK as i16
 }
 
 /// Gives the pages of a part of a file back; they read as zero afterwards.

@@ -38,9 +38,16 @@ pub(crate) fn watch(bounds: Option<(u64, u64)>) {
     HIGHEST.store(highest, Ordering::Release);
 }
 
+/// Addresses of user space end here (TASK_SIZE_MAX with four levels of page tables).
+const USER_END: u64 = 1 << 47;
+
 /// Notes that a range is about to be unmapped or replaced. Takes no lock, allocates nothing.
+/// What the kernel is going to refuse (HIP unmaps what it could not map) takes nothing away.
 pub(crate) fn note(start: u64, size: u64) {
     let end = start.saturating_add(size).saturating_add(4095) & !4095;
+    if !start.is_multiple_of(4096) || end > USER_END {
+        return;
+    }
     if end <= LOWEST.load(Ordering::Acquire) || start >= HIGHEST.load(Ordering::Acquire) {
         return;
     }
@@ -86,6 +93,8 @@ mod tests {
         state.svm.set(0x10_0000, 0x20_0000, &set, |_| None);
         watch(state.svm.bounds());
         note(0x30_0000, 4096); // elsewhere
+        note(0, 1 << 60); // refused
+        note(u64::MAX, 4096); // MAP_FAILED, refused
         note(0x18_0000, 0x8_0000);
         forget_in(&mut state);
         assert!(state.svm.overlaps(0x10_0000, 0x18_0000));

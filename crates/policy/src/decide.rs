@@ -108,14 +108,13 @@ fn host_malloc_flags(flags: u32, level: Level) -> HostFlags {
 /// made as hipHostMalloc; both are freed by hipHostFree.
 fn host_alloc(flags: u32, hip: Option<HipVersion>, level: Level) -> Decision {
     use host_malloc as f;
-    match hip {
-        None => return forward(Reason::UnknownFlags),
-        Some(version) if version < (HipVersion { major: 6, minor: 3 }) => {
-            return forward(Reason::OldHostAlloc);
-        }
-        Some(_) => {}
+    let Some(version) = hip else { return forward(Reason::UnknownFlags) };
+    if version < (HipVersion { major: 6, minor: 3 }) {
+        return forward(Reason::OldHostAlloc);
     }
-    if flags & !(f::PORTABLE | f::MAPPED | f::WRITE_COMBINED) != 0 {
+    // 6.4.3 refuses hipHostAllocUncached, 7.2.4 takes it; what is refused stays refused.
+    let newer = if version < (HipVersion { major: 7, minor: 2 }) { 0 } else { f::UNCACHED };
+    if flags & !(f::PORTABLE | f::MAPPED | f::WRITE_COMBINED | newer) != 0 {
         return forward(Reason::UnknownFlags);
     }
     host_malloc_flags(flags, level).map_action(Action::CallHostMalloc)

@@ -273,6 +273,12 @@ fn the_levels_add_what_the_design_says() {
             Level::Full,
             Action::WithFlags(h::NON_COHERENT),
         ),
+        // 7.2 takes hipHostAllocUncached, so level full has to cover it there too.
+        (
+            Request::HostAlloc { flags: h::UNCACHED, hip: Some(HipVersion { major: 7, minor: 2 }) },
+            Level::Full,
+            Action::CallHostMalloc(h::NON_COHERENT),
+        ),
         (
             gpu_pool(p::EXTENDED, a::CONTIGUOUS),
             Level::Full,

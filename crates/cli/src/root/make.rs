@@ -205,19 +205,18 @@ fn command(recipe: &Recipe, tree: &Path) -> Command {
 /// A shell command for further lines of sources.list. Which mirror it is stands only there.
 fn add_sources(recipe: &Recipe) -> String {
     let suite = &recipe.suites[0];
-    let mut edits = String::new();
+    let mut command = "list=$1/etc/apt/sources.list".to_owned();
+    let mut add = |edit: &str| {
+        let _ = write!(command, r#"; more=$(sed -n '{edit}' "$list"); echo "$more" >>"$list""#);
+    };
     for more in recipe.suites.iter().skip(1) {
-        let _ = write!(edits, r" -e 's/^\(deb .*\) {suite} main$/\1 {more} main/p'");
+        add(&format!(r"s/^\(deb .*\) {suite} main$/\1 {more} main/p"));
     }
+    // After the suites, so that there is a line for each of them.
     if !recipe.sources.is_empty() {
-        edits.push_str(" -e 's/^deb /deb-src /p'");
+        add("s/^deb /deb-src /p");
     }
-    if edits.is_empty() {
-        return "true".to_owned();
-    }
-    format!(
-        "list=$1/etc/apt/sources.list; more=$(sed -n{edits} \"$list\"); echo \"$more\" >>\"$list\""
-    )
+    command
 }
 
 /// A shell command that fetches the upstream tarballs of the source packages. An archive may
@@ -342,6 +341,28 @@ mod tests {
     fn further_suites_come_from_the_same_mirror() {
         let hook = add_sources(&recipe::named("7.2.4").unwrap());
         assert!(hook.contains(" sid main") && hook.contains(" experimental main"), "{hook}");
-        assert_eq!(add_sources(&recipe::named("6.4.3").unwrap()), "true");
+    }
+
+    #[test]
+    fn every_suite_has_its_sources() {
+        let mut recipe = recipe::named("7.2.4").unwrap();
+        recipe.sources.push("rocm-hipamd".to_owned());
+        let root = tempfile::tempdir().unwrap();
+        let list = root.path().join("etc/apt/sources.list");
+        fs::create_dir_all(list.parent().unwrap()).unwrap();
+        fs::write(&list, "deb http://mirror.example/debian sid main\n").unwrap();
+        let hook = add_sources(&recipe);
+        let status =
+            Command::new("sh").args(["-c", &hook, "sh"]).arg(root.path()).status().unwrap();
+        assert!(status.success());
+        let lines =
+            |kind: &str, suite: &str| format!("{kind} http://mirror.example/debian {suite} main\n");
+        let mut expected = String::new();
+        for kind in ["deb", "deb-src"] {
+            for suite in ["sid", "experimental"] {
+                expected += &lines(kind, suite);
+            }
+        }
+        assert_eq!(fs::read_to_string(&list).unwrap(), expected);
     }
 }

@@ -1,6 +1,7 @@
 //! Opens simulated files and answers ioctls.
 
 use std::ffi::{c_int, c_ulong, c_void};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kfd_abi::drm::BASE as DRM_BASE;
 use kfd_abi::ioctl::BASE as KFD_BASE;
@@ -10,11 +11,17 @@ use crate::paths::{Found, Node};
 use crate::sys::{self, Errno, Result};
 use crate::{kfd, sim};
 
+/// Opens of DRM nodes so far.
+static OPENS: AtomicU32 = AtomicU32::new(0);
+
 /// Opens a simulated file.
 pub(super) fn open(found: &Found, flags: c_int, mode: libc::mode_t) -> Result<c_int> {
     let kind = match found.node {
         Node::Kfd => Kind::Kfd { owner: sys::pid() },
-        Node::Drm { gpu, minor } => Kind::Drm { gpu, minor },
+        Node::Drm { gpu, minor } => {
+            let open = OPENS.fetch_add(1, Ordering::Relaxed) & 0xffff;
+            Kind::Drm { gpu, minor, open }
+        }
         Node::File => return open_file(found, flags, mode),
     };
     if flags & libc::O_DIRECTORY != 0 {

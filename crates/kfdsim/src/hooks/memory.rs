@@ -14,24 +14,27 @@ use crate::sim::{self, Sim};
 use crate::sys::{self, Errno, Result};
 use crate::{kfd, unmapped};
 
-/// Where in the file an mmap of a simulated device goes.
-fn offset(fd: c_int, length: u64, offset: u64) -> Result<u64> {
+/// Which file, and where in it, an mmap of a simulated device goes to.
+fn target(fd: c_int, length: u64, offset: u64) -> Result<(c_int, u64)> {
     match fds::get(fd) {
         Some(Kind::Kfd { owner }) => {
             let sim = sim::get().ok_or(Errno(libc::EINVAL))?;
             // kfd_get_process finds nothing for a process that did not open it.
             if owner == sys::pid() {
-                kfd_offset(sim, length, offset)
+                Ok((fd, kfd_offset(sim, length, offset)?))
             } else {
                 Err(Errno(libc::EINVAL))
             }
         }
         Some(Kind::Drm { .. }) => {
             let sim = sim::get().ok_or(Errno(libc::EINVAL))?;
-            let known = sim.lock().memory.is_buffer(offset, length);
-            if known { Ok(offset) } else { Err(Errno(libc::EINVAL)) }
+            let memory = &sim.lock().memory;
+            if !memory.is_buffer(offset, length) {
+                return Err(Errno(libc::EINVAL));
+            }
+            Ok(memory.source(offset).unwrap_or((fd, offset)))
         }
-        _ => Ok(offset),
+        _ => Ok((fd, offset)),
     }
 }
 
@@ -46,7 +49,16 @@ fn kfd_offset(sim: &Sim, length: u64, offset: u64) -> Result<u64> {
             fits(DOORBELL_SLICE)?;
             Ok(Memory::doorbells(gpu))
         }
-        kind::TYPE_EVENTS if length <= u64::from(SIGNAL_EVENT_LIMIT) * 8 => Ok(EVENT_PAGE),
+        kind::TYPE_EVENTS => {
+            let mut state = sim.lock();
+            // kfd_event_mmap: a page that user space brought is mapped by its own handle.
+            if length > u64::from(SIGNAL_EVENT_LIMIT) * 8 || !state.events.has_page() {
+                return Err(Errno(libc::EINVAL));
+            }
+            state.events.slots = Some((length / 8) as u32);
+            Ok(EVENT_PAGE)
+        }
+        kind::TYPE_RESERVED_MEM => gpu().and(Err(Errno(libc::EINVAL))), // APUs' own
         kind::TYPE_MMIO => {
             gpu()?;
             fits(4096)?;
@@ -65,16 +77,16 @@ fn map(
     fd: c_int,
     at: off_t,
 ) -> *mut c_void {
-    let at = if fd >= 0 && flags & libc::MAP_ANONYMOUS == 0 {
-        match offset(fd, length as u64, at as u64) {
-            Ok(at) => at,
+    let (fd, at) = if fd >= 0 && flags & libc::MAP_ANONYMOUS == 0 {
+        match target(fd, length as u64, at as u64) {
+            Ok(target) => target,
             Err(errno) => {
                 sys::set_errno(errno.0);
                 return libc::MAP_FAILED;
             }
         }
     } else {
-        at as u64
+        (fd, at as u64)
     };
     if flags & libc::MAP_FIXED != 0 {
         unmapped::note(address as u64, length as u64);

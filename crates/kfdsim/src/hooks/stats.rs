@@ -29,7 +29,7 @@ fn device_of(node: Node) -> Option<(u32, u32)> {
 fn device_of_fd(fd: c_int) -> Option<(u32, u32)> {
     match fds::get(fd)? {
         Kind::Kfd { .. } => device_of(Node::Kfd),
-        Kind::Drm { gpu, minor } => device_of(Node::Drm { gpu, minor }),
+        Kind::Drm { gpu, minor, .. } => device_of(Node::Drm { gpu, minor }),
         Kind::Smi | Kind::Dmabuf { .. } | Kind::Directory => None,
     }
 }

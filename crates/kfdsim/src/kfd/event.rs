@@ -8,6 +8,7 @@ use kfd_abi::ioctl::{
 };
 
 use super::Call;
+use super::memory::bound;
 use crate::events::Events;
 use crate::memory::Place;
 use crate::sys::{self, Errno, Result};
@@ -28,9 +29,10 @@ pub(super) fn create(call: &mut Call, args: &mut CreateEvent) -> Result<()> {
     if args.event_page_offset != 0 {
         // kfd_kmap_event_page: user space brings a buffer object, once.
         let handle = args.event_page_offset;
-        if state.events.page.is_some() {
+        if state.events.has_page() {
             return Err(INVALID);
         }
+        bound(&state, call.gpu((handle >> 32) as u32)?)?;
         let buffer = state.memory.buffer(handle).ok_or(INVALID)?;
         if buffer.size < PAGE_SIZE || matches!(buffer.place, Place::User(_)) {
             return Err(INVALID);
@@ -77,12 +79,23 @@ pub(super) fn wait(call: &mut Call, args: &mut WaitEvents) -> Result<()> {
     result
 }
 
+/// The event data of a wait, and whether all of it could be read: an unknown event before the
+/// place that cannot be read is found first.
+fn read_data(at: u64, count: usize) -> (Vec<EventData>, bool) {
+    if let Ok(all) = sys::read_many(at, count) {
+        return (all, true);
+    }
+    let each =
+        (0..count as u64).map(|index| at.wrapping_add(index * size_of::<EventData>() as u64));
+    (each.map_while(|at| sys::read(at).ok()).collect(), false)
+}
+
 /// kfd_wait_on_events.
 fn wait_on_events(call: &mut Call, args: &mut WaitEvents) -> Result<()> {
     if args.num_events > MAX_EVENTS {
         return Err(Errno(libc::ENOMEM));
     }
-    let data: Vec<EventData> = sys::read_many(args.events_ptr, args.num_events as usize)?;
+    let (data, complete) = read_data(args.events_ptr, args.num_events as usize);
     let ids: Vec<u32> = data.iter().map(|data| data.event_id).collect();
     call.args.insert("events".to_owned(), ids.into());
     let deadline = match args.timeout {
@@ -92,6 +105,10 @@ fn wait_on_events(call: &mut Call, args: &mut WaitEvents) -> Result<()> {
     let sim = call.sim;
     let mut state = sim.lock();
     let wait = state.events.wait(&data, args.wait_for_all != 0)?;
+    if !complete {
+        state.events.end(&wait);
+        return Err(Errno(libc::EFAULT));
+    }
     loop {
         args.wait_result = wait.result();
         if args.wait_result != WAIT_RESULT_TIMEOUT {
@@ -103,17 +120,16 @@ fn wait_on_events(call: &mut Call, args: &mut WaitEvents) -> Result<()> {
         }
         state = sim.wait(state, left);
     }
-    let ages = if args.wait_result == WAIT_RESULT_COMPLETE {
-        state.events.ages(&wait)
+    let told = if args.wait_result == WAIT_RESULT_COMPLETE {
+        state.events.data(&wait)
     } else {
         Vec::new()
     };
     state.events.end(&wait);
     drop(state);
-    for (index, age) in ages {
-        // last_event_age is the first field.
+    for (index, words) in told {
         let at = args.events_ptr + (index * size_of::<EventData>()) as u64;
-        sys::copy_to_user(at, &age.to_ne_bytes())?;
+        sys::copy_to_user(at, bytemuck::cast_slice(&words))?;
     }
     Ok(())
 }

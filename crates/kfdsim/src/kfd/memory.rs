@@ -9,11 +9,12 @@ use kfd_abi::ioctl::{
 use kfd_abi::log::{Domain, Memory};
 
 use super::{Call, gpu_name};
-use crate::memory::DOORBELL_SLICE;
+use crate::memory::{DOORBELL_SLICE, GTT_SIZE};
 use crate::mtype;
 use crate::sim::Sim;
 use crate::state::State;
 use crate::sys::{self, Errno, Result};
+use crate::vmas;
 
 const INVALID: Errno = Errno(libc::EINVAL);
 const PAGE: u64 = 4096;
@@ -46,9 +47,8 @@ fn allocate(call: &mut Call, args: &mut AllocMemoryOfGpu) -> Result<()> {
     if size == 0 {
         return Err(INVALID);
     }
-    // Beyond any address space there is no memory either, and the sums below cannot overflow.
-    let end = args.va_addr.checked_add(size).filter(|_| size < 1 << 47);
-    let end = end.ok_or(Errno(libc::ENOMEM))?;
+    // The address is not checked before it is mapped.
+    let end = args.va_addr.saturating_add(size);
     let mut state = call.sim.lock();
     let user = args.mmap_offset;
     let without_address = args.va_addr == 0 && flags & alloc::VRAM != 0;
@@ -58,35 +58,48 @@ fn allocate(call: &mut Call, args: &mut AllocMemoryOfGpu) -> Result<()> {
         return Err(Errno(libc::EADDRINUSE));
     }
     let gpu = call.gpu(args.gpu_id)?;
-    bound(&state, gpu)?;
     let public_vram = flags & alloc::PUBLIC != 0 && flags & alloc::VRAM != 0;
     if public_vram && !call.sim.config.is_large_bar(gpu) {
         return Err(INVALID);
     }
-    let kind =
-        flags & (alloc::VRAM | alloc::GTT | alloc::USERPTR | alloc::DOORBELL | alloc::MMIO_REMAP);
-    let valid = match kind {
-        _ if kind & (alloc::VRAM | alloc::GTT) != 0 => true,
-        _ if kind & alloc::USERPTR != 0 => {
-            user != 0
-                && user.is_multiple_of(PAGE)
-                && sys::is_mapped(user, size.next_multiple_of(PAGE))
-        }
-        _ if kind & alloc::DOORBELL != 0 => size == DOORBELL_SLICE,
-        _ if kind & alloc::MMIO_REMAP != 0 => size == PAGE,
-        _ => false,
-    };
-    if !valid {
-        // get_user_pages fails with EFAULT for a hole, everything else is EINVAL.
-        let hole = kind & alloc::USERPTR != 0 && user != 0 && user.is_multiple_of(PAGE);
-        return Err(if hole { Errno(libc::EFAULT) } else { INVALID });
+    bound(&state, gpu)?;
+    let (doorbell, registers) = (flags & alloc::DOORBELL != 0, flags & alloc::MMIO_REMAP != 0);
+    if doorbell && size != DOORBELL_SLICE || !doorbell && registers && size != PAGE {
+        return Err(INVALID);
     }
-    let host = kind & (alloc::GTT | alloc::USERPTR) != 0;
+    // amdgpu_amdkfd_gpuvm_alloc_memory_of_gpu: the first of these that is set counts.
+    let kind = [alloc::VRAM, alloc::GTT, alloc::USERPTR, alloc::DOORBELL, alloc::MMIO_REMAP]
+        .into_iter()
+        .find(|kind| flags & kind != 0)
+        .ok_or(INVALID)?;
+    if kind == alloc::USERPTR && user == 0 {
+        return Err(INVALID);
+    }
+    // A ring that is mapped twice has half the memory.
+    let size = if flags & alloc::AQL_QUEUE_MEM != 0 { size / 2 } else { size };
+    if size == 0 {
+        return Err(INVALID);
+    }
+    let size = size.checked_next_multiple_of(PAGE).filter(|size| *size < 1 << 47);
+    let size = size.ok_or(Errno(libc::ENOMEM))?;
+    // amdgpu_amdkfd_reserve_mem_limit
+    if kind == alloc::USERPTR && size > GTT_SIZE {
+        return Err(Errno(libc::ENOMEM));
+    }
+    if kind == alloc::USERPTR {
+        let device = state.memory.file();
+        let end = user.checked_add(size).ok_or(Errno(libc::EFAULT))?;
+        vmas::pin(user, end, device)?;
+    }
+    let host = kind == alloc::GTT || kind == alloc::USERPTR;
     if call.sim.config.deny_noncoherent && host && size >= DENIED && flags & alloc::COHERENT == 0 {
         return Err(Errno(libc::ENOMEM));
     }
-    args.handle = state.memory.allocate(&call.sim.config, gpu, args.va_addr, size, flags, user)?;
-    if kind & alloc::MMIO_REMAP != 0 {
+    let config = &call.sim.config;
+    args.handle =
+        state.memory.allocate(config, gpu, args.va_addr, size, flags, user & !(PAGE - 1))?;
+    state.memory.name(args.handle, call.caller.clone());
+    if registers {
         args.mmap_offset = mmap::offset(mmap::TYPE_MMIO, args.gpu_id);
     } else if let Some(crate::memory::Place::File(offset)) =
         state.memory.buffer(args.handle).map(|buffer| buffer.place)
@@ -159,12 +172,22 @@ fn devices(array: u64, count: u32, done: u32) -> Result<Vec<u32>> {
 pub(super) fn map(call: &mut Call, args: &mut MapMemoryToGpu) -> Result<()> {
     let devices = devices(args.device_ids_array_ptr, args.n_devices, args.n_success)?;
     note_devices(call, &devices);
-    call.gpu((args.handle >> 32) as u32)?;
+    let owner = call.gpu((args.handle >> 32) as u32)?;
     let mut state = call.sim.lock();
-    state.memory.buffer(args.handle).ok_or(Errno(libc::ENOMEM))?;
+    bound(&state, owner)?;
+    let buffer = state.memory.buffer(args.handle).ok_or(Errno(libc::ENOMEM))?;
+    // kfd_mem_attach: an address, and a peer reaches memory and registers through a large BAR.
+    let on_board = alloc::VRAM | alloc::DOORBELL | alloc::MMIO_REMAP;
+    let config = &call.sim.config;
+    let local = buffer.flags & on_board != 0 && !config.boards[buffer.gpu].apu;
+    let (without_address, maker) = (buffer.va == 0, buffer.gpu);
     for id in devices {
         let gpu = call.gpu(id)?;
         bound(&state, gpu)?;
+        let remote = local && gpu != maker && !config.boards[gpu].apu;
+        if without_address || remote && !config.is_large_bar(maker) {
+            return Err(INVALID);
+        }
         state.memory.map(args.handle, gpu)?;
         args.n_success += 1;
     }
@@ -192,7 +215,7 @@ fn note_devices(call: &mut Call, devices: &[u32]) {
 
 pub(super) fn available(call: &mut Call, args: &mut AvailableMemory) -> Result<()> {
     let gpu = call.gpu(args.gpu_id)?;
-    let used = call.sim.lock().memory.vram_used(gpu);
-    args.available = call.sim.config.boards[gpu].vram() - used;
+    let used = call.sim.lock().memory.vram_used_aligned(gpu);
+    args.available = call.sim.config.boards[gpu].vram().saturating_sub(used);
     Ok(())
 }

@@ -2,9 +2,9 @@
 #![expect(clippy::unnecessary_wraps, reason = "one signature for all requests")]
 
 use kfd_abi::ioctl::{
-    AcquireVm, GetClockCounters, GetProcessApertures, GetProcessAperturesNew, GetTileConfig,
-    GetVersion, ProcessDeviceApertures, RuntimeEnable, SetMemoryPolicy, SetScratchBackingVa,
-    SetTrapHandler, SetXnackMode, SmiEvents,
+    AcquireVm, DbgTrap, GetClockCounters, GetProcessApertures, GetProcessAperturesNew,
+    GetTileConfig, GetVersion, ProcessDeviceApertures, RuntimeEnable, SetMemoryPolicy,
+    SetScratchBackingVa, SetTrapHandler, SetXnackMode, SmiEvents,
 };
 
 use super::Call;
@@ -90,13 +90,22 @@ pub(super) fn set_scratch_backing_va(
     bound(&call.sim.lock(), gpu)
 }
 
+/// Lengths of tile_mode_array and macrotile_mode_array (amdgpu_gfx.h 6.12).
+const TILE_MODES: u32 = 32;
+const MACRO_TILE_MODES: u32 = 16;
+
 pub(super) fn get_tile_config(call: &mut Call, args: &mut GetTileConfig) -> Result<()> {
     call.gpu(args.gpu_id)?;
-    // From GFX9 on the tables are empty and only GB_ADDR_CONFIG says something.
+    // From GFX9 on the tables are all zero and only GB_ADDR_CONFIG says something.
     args.gb_addr_config = 0x444;
     (args.num_banks, args.num_ranks) = (0, 0);
-    (args.num_tile_configs, args.num_macro_tile_configs) = (0, 0);
-    Ok(())
+    let zeros = [0u8; TILE_MODES as usize * 4];
+    let copy = |count: &mut u32, limit: u32, to: u64| {
+        *count = (*count).min(limit);
+        sys::copy_to_user(to, &zeros[..*count as usize * 4]).inspect_err(|_| *count = 0)
+    };
+    copy(&mut args.num_tile_configs, TILE_MODES, args.tile_config_ptr)?;
+    copy(&mut args.num_macro_tile_configs, MACRO_TILE_MODES, args.macro_tile_config_ptr)
 }
 
 pub(super) fn set_trap_handler(call: &mut Call, args: &mut SetTrapHandler) -> Result<()> {
@@ -107,8 +116,14 @@ pub(super) fn set_trap_handler(call: &mut Call, args: &mut SetTrapHandler) -> Re
 pub(super) fn acquire_vm(call: &mut Call, args: &mut AcquireVm) -> Result<()> {
     let gpu = call.gpu(args.gpu_id)?;
     match fds::get(args.drm_fd as i32) {
-        Some(Kind::Drm { gpu: opened, .. }) if opened == gpu => {
-            call.sim.lock().acquired |= 1 << gpu;
+        Some(Kind::Drm { gpu: opened, open, .. }) if opened == gpu => {
+            let mut state = call.sim.lock();
+            // Once for a process; the same file again is fine.
+            if state.acquired & 1 << gpu != 0 && state.vm_files[gpu] != open {
+                return Err(Errno(libc::EBUSY));
+            }
+            state.acquired |= 1 << gpu;
+            state.vm_files[gpu] = open;
             Ok(())
         }
         _ => Err(INVALID),
@@ -135,7 +150,27 @@ pub(super) fn set_xnack_mode(call: &mut Call, args: &mut SetXnackMode) -> Result
     Ok(())
 }
 
-pub(super) fn runtime_enable(_: &mut Call, args: &mut RuntimeEnable) -> Result<()> {
-    args.capabilities_mask = 0; // no debugger
+/// kfd_ioctl_set_debug_trap, of which nothing is there but the checks.
+pub(super) fn debug_trap(_: &mut Call, args: &mut DbgTrap) -> Result<()> {
+    match (args.pid == sys::pid(), args.op) {
+        (false, _) => Err(Errno(libc::ESRCH)), // no other process is known to use KFD
+        (true, 0) => Err(Errno(libc::EPERM)),  // ENABLE: there is no debugger here
+        (true, _) => Err(INVALID),             // not enabled
+    }
+}
+
+/// ROCr says that it is there, and later that it goes (kfd_chardev.c 6.12, runtime_enable).
+pub(super) fn runtime_enable(call: &mut Call, args: &mut RuntimeEnable) -> Result<()> {
+    const ENABLE: u32 = 1; // KFD_RUNTIME_ENABLE_MODE_ENABLE_MASK
+    let mut state = call.sim.lock();
+    if args.mode_mask & ENABLE == 0 {
+        state.runtime_enabled = false;
+    } else if state.runtime_enabled {
+        return Err(Errno(libc::EBUSY));
+    } else if state.queues.any() {
+        return Err(Errno(libc::EEXIST));
+    } else {
+        state.runtime_enabled = true;
+    }
     Ok(())
 }

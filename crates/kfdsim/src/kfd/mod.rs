@@ -22,7 +22,7 @@ use crate::sys::{self, Errno, Result};
 use crate::tree::gpu_id;
 use crate::{api, unmapped};
 
-pub(crate) use dmabuf::descriptor;
+pub(crate) use dmabuf::{descriptor, exported};
 
 /// One call in progress.
 pub(crate) struct Call<'a> {
@@ -31,6 +31,8 @@ pub(crate) struct Call<'a> {
     data: &'a mut [u8],
     /// Bytes that the caller's request number says.
     user_size: usize,
+    /// The library function behind the call, if the log or the report at exit says it.
+    pub(crate) caller: Option<String>,
     /// What the log will say of the arguments.
     pub(crate) args: Map<String, Value>,
     /// What the log will say of memory.
@@ -86,19 +88,21 @@ const WITH_CALLER: [&str; 7] = [
 pub(crate) fn ioctl(sim: &'static Sim, owner: u32, code: u32, arg: u64) -> Result<c_int> {
     let nr = code as u8;
     let user_size = (code >> 16 & 0x3fff) as usize;
-    let Some(request) = ioctl::request(nr) else {
+    let known = ioctl::request(nr).filter(|request| request.since() <= sim.config.kfd_minor);
+    let Some(request) = known else {
         log(sim, format!("{nr:#x}"), None, libc::ENOTTY, Map::new(), Vec::new());
         return Err(Errno(libc::ENOTTY));
     };
     // Before the lock: the walk takes locks of the dynamic loader, which a thread in dlopen
     // may hold while it waits for ours.
-    let caller =
-        (sim.log.is_some() && WITH_CALLER.contains(&request.name)).then(api::caller).flatten();
+    let told = sim.log.is_some() || sim.config.strict;
+    let caller = (told && WITH_CALLER.contains(&request.name)).then(api::caller).flatten();
     let mut data = vec![0u8; user_size.max(request.size)];
-    let mut call = Call { sim, data: &mut data, user_size, args: Map::new(), memory: Vec::new() };
+    let (args, memory) = (Map::new(), Vec::new());
+    let mut call = Call { sim, data: &mut data, user_size, caller, args, memory };
     let result = run(&mut call, owner, request, arg);
     let errno = result.err().map_or(0, |errno| errno.0);
-    let (args, memory) = (call.args, call.memory);
+    let Call { args, memory, caller, .. } = call;
     log(sim, request.name.to_owned(), caller, errno, args, memory);
     result.map(|()| 0)
 }
@@ -154,7 +158,8 @@ fn dispatch(call: &mut Call, request: &ioctl::Request) -> Result<()> {
         "SET_XNACK_MODE" => call.with(misc::set_xnack_mode),
         "RUNTIME_ENABLE" => call.with(misc::runtime_enable),
         "CRIU_OP" => Err(Errno(libc::EACCES)), // without CAP_CHECKPOINT_RESTORE
-        // The deprecated debugger calls are gone from the kernel; DBG_TRAP wants a debugger.
+        "DBG_TRAP" => call.with(misc::debug_trap),
+        // The deprecated debugger calls are gone from the kernel.
         _ => Err(Errno(libc::EPERM)),
     }
 }

@@ -11,6 +11,7 @@ use super::memory::bound;
 use crate::memory::Memory;
 use crate::memory::Place;
 use crate::queue::{self, Engine, Queue, Rings};
+use crate::state::State;
 use crate::sys::{self, Errno, Result};
 
 const INVALID: Errno = Errno(libc::EINVAL);
@@ -32,6 +33,16 @@ fn check(percentage: u32, priority: u32, ring: u64, size: u32) -> Result<()> {
         return Err(INVALID);
     }
     Ok(())
+}
+
+/// Address in this process of a part of a queue. kfd_queue_acquire_buffers (6.12) wants buffers
+/// for all of them; here it is enough that they are memory, which is what older kernels come
+/// down to.
+fn memory(state: &State, gpu: usize, va: u64, size: u64) -> Result<u64> {
+    let address = state.memory.resolve(gpu, va, size).map_err(|_| INVALID)?;
+    let aligned = address != 0 && address % 8 == 0;
+    let readable = aligned && sys::is_mapped(address & !4095, (address & 4095) + size);
+    if readable { Ok(address) } else { Err(INVALID) }
 }
 
 pub(super) fn create(call: &mut Call, args: &mut CreateQueue) -> Result<()> {
@@ -57,26 +68,21 @@ pub(super) fn create(call: &mut Call, args: &mut CreateQueue) -> Result<()> {
     let mut state = call.sim.lock();
     bound(&state, gpu).map_err(|_| Errno(libc::ESRCH))?;
     let backing = state.memory.backing(&call.sim.config);
-    // kfd_queue_acquire_buffers (6.12) wants buffers for all three; here it is enough that
-    // they are memory, which is what older kernels come down to.
-    let resolve = |va, size| {
-        let address = state.memory.resolve(gpu, va, size).map_err(|_| INVALID)?;
-        let aligned = address != 0 && address % 8 == 0;
-        let readable = aligned && sys::is_mapped(address & !4095, (address & 4095) + size);
-        if readable { Ok(address) } else { Err(INVALID) }
-    };
     args.ring_size = args.ring_size.max(MIN_QUEUE_RING_SIZE);
     let size = u64::from(args.ring_size);
     let rings = Rings {
-        base: resolve(args.ring_base_address, size)?,
+        base: memory(&state, gpu, args.ring_base_address, size)?,
         size,
-        read: resolve(args.read_pointer_address, 8)?,
-        write: resolve(args.write_pointer_address, 8)?,
+        read: memory(&state, gpu, args.read_pointer_address, 8)?,
+        write: memory(&state, gpu, args.write_pointer_address, 8)?,
     };
     let id = state.queues.free_id().ok_or(Errno(libc::ENOMEM))?;
     let doorbell = Memory::doorbells(gpu) + queue::doorbell_offset(id);
     let doorbell = backing.address(Place::File(doorbell));
-    state.queues.insert(call.sim, Queue::new(id, engine, gpu, rings, doorbell));
+    let queue = Queue::new(id, engine, gpu, rings, doorbell);
+    state.queues.insert(call.sim, queue.saved_at(args.ctx_save_restore_address));
+    drop(state);
+    call.sim.changed.notify_all(); // the queue thread may wait for a first queue
     args.queue_id = id;
     // From GFX9 on the place within the doorbell pages is part of the offset.
     args.doorbell_offset =
@@ -93,9 +99,23 @@ pub(super) fn destroy(call: &mut Call, args: &mut DestroyQueue) -> Result<()> {
 
 pub(super) fn update(call: &mut Call, args: &mut UpdateQueue) -> Result<()> {
     check(args.queue_percentage, args.queue_priority, args.ring_base_address, args.ring_size)?;
-    let queue = call.sim.lock().queues.get(args.queue_id).ok_or(Errno(libc::EFAULT))?;
+    let state = call.sim.lock();
+    let queue = state.queues.get(args.queue_id).ok_or(Errno(libc::EFAULT))?;
     // pqm_update_queue_properties: a queue without a ring or a share of the GPU is disabled.
-    queue.enable(args.ring_base_address != 0 && args.queue_percentage & 0xff != 0);
+    if args.ring_base_address == 0 {
+        drop(state);
+        queue.disable();
+        return Ok(());
+    }
+    let size = u64::from(args.ring_size.max(MIN_QUEUE_RING_SIZE));
+    let base = memory(&state, queue.gpu(), args.ring_base_address, size)
+        .map_err(|_| Errno(libc::EFAULT))?;
+    drop(state); // the queue's thread needs it to finish its packet
+    if args.queue_percentage as u8 == 0 {
+        queue.disable();
+    } else {
+        queue.enable(base, size);
+    }
     Ok(())
 }
 
@@ -109,8 +129,15 @@ pub(super) fn set_cu_mask(call: &mut Call, args: &mut SetCuMask) -> Result<()> {
 }
 
 pub(super) fn get_wave_state(call: &mut Call, args: &mut GetQueueWaveState) -> Result<()> {
-    call.sim.lock().queues.get(args.queue_id).ok_or(Errno(libc::EFAULT))?;
-    Err(INVALID) // only for a queue that a debugger has stopped
+    let queue = call.sim.lock().queues.get(args.queue_id).ok_or(Errno(libc::EFAULT))?;
+    // get_wave_state of kfd_device_queue_manager.c: only for a compute queue that is not active.
+    if !queue.is_saved() {
+        return Err(INVALID);
+    }
+    // No waves were running: nothing of the save area is used. What is told is at its start
+    // (kfd_context_save_area_header.wave_state: two offsets, two sizes).
+    (args.ctl_stack_used_size, args.save_area_used_size) = (0, 0);
+    sys::copy_to_user(args.ctl_stack_address, &[0; 16])
 }
 
 pub(super) fn alloc_gws(call: &mut Call, args: &mut AllocQueueGws) -> Result<()> {

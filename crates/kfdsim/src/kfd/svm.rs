@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Call, gpu_index, gpu_name};
 use crate::svm::Range;
-use crate::sys::{self, Errno, Result};
-use crate::{mtype, unmapped};
+use crate::sys::{Errno, Result};
+use crate::{mtype, unmapped, vmas};
 
 const INVALID: Errno = Errno(libc::EINVAL);
 const PAGE: u64 = 4096;
@@ -47,8 +47,14 @@ fn apply(call: &mut Call, args: &Svm, attributes: &mut [SvmAttribute]) -> Result
     }
     let end = start.checked_add(size).ok_or(Errno(libc::EOVERFLOW))?;
     let gpus = |id| gpu_index(sim, id);
+    let mut state = sim.lock();
     match args.op {
-        svm::OP_SET_ATTR => crate::svm::check(attributes, gpus)?,
+        svm::OP_SET_ATTR => {
+            crate::svm::check(attributes, gpus)?;
+            if state.acquired == 0 {
+                return Err(INVALID); // no kgd_process_info
+            }
+        }
         svm::OP_GET_ATTR => {}
         _ => return Err(INVALID),
     }
@@ -59,13 +65,7 @@ fn apply(call: &mut Call, args: &Svm, attributes: &mut [SvmAttribute]) -> Result
         return Err(INVALID);
     }
     // svm_range_is_valid
-    if end > 1 << 47 || !sys::is_mapped(start, size) {
-        return Err(Errno(libc::EFAULT));
-    }
-    let mut state = sim.lock();
-    if state.acquired == 0 {
-        return Err(INVALID); // no kgd_process_info
-    }
+    vmas::manage(start, end, state.memory.file())?;
     if state.memory.is_mapped(start, end) {
         return Err(Errno(libc::EADDRINUSE));
     }

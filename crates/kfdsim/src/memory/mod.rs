@@ -5,18 +5,25 @@
 //! is also mapped once for the simulator itself; that mapping never moves or goes away, so an
 //! address in it stays good without the lock.
 
+mod foreign;
 mod heap;
+mod mappings;
 mod sharing;
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
 
 use kfd_abi::flags::alloc;
+use kfd_abi::ioctl::SIGNAL_EVENT_LIMIT;
 
 use crate::config::{Config, MAX_GPUS};
+use crate::events::UNSIGNALED;
 use crate::sys::{self, Errno, Result};
 use crate::tree::gpu_id;
+pub(crate) use foreign::Exported;
+use foreign::Foreign;
 use heap::Heap;
+pub(crate) use sharing::Metadata;
 
 /// `KFD_DOORBELL` slice of a process: two pages (kfd_doorbell.c, kfd_doorbell_process_slice).
 pub(crate) const DOORBELL_SLICE: u64 = 8192;
@@ -25,6 +32,8 @@ const DOORBELLS: u64 = 0x1_0000;
 pub(crate) const EVENT_PAGE: u64 = 0x10_0000;
 const MMIO: u64 = 0x20_0000;
 const HEAP: u64 = 0x1000_0000;
+/// `VRAM_AVAILABLITY_ALIGN` (amdgpu_amdkfd_gpuvm.c 6.12).
+const VRAM_ALIGN: u64 = 2 << 20;
 /// System memory that the kernel may allocate for GPUs here.
 pub(crate) const GTT_SIZE: u64 = 64 << 30;
 
@@ -53,13 +62,25 @@ impl Place {
 pub(crate) struct Buffer {
     pub(crate) gpu: usize,
     pub(crate) va: u64,
+    /// Bytes of memory, whole pages.
     pub(crate) size: u64,
     pub(crate) flags: u32,
     pub(crate) place: Place,
     /// The GPUs it is mapped on by KFD, as bits.
     pub(crate) mapped: u32,
+    /// The library function that asked for it, where that is looked for.
+    pub(crate) by: Option<String>,
     /// Place of the heap that it shares with its imports, if it has one.
     block: Option<u64>,
+}
+
+impl Buffer {
+    /// Where it is mapped: the ring of an AQL queue twice, one after the other (kfd_mem_attach).
+    fn addresses(&self) -> impl Iterator<Item = u64> {
+        let copies = if self.flags & alloc::AQL_QUEUE_MEM == 0 { 1 } else { 2 };
+        let (va, size) = (self.va, self.size);
+        (0..copies).map(move |copy| va.wrapping_add(copy * size))
+    }
 }
 
 /// A part of the heap and the buffers and descriptors that keep it.
@@ -69,6 +90,10 @@ struct Block {
     users: usize,
     /// Whose VRAM it is.
     vram: Option<usize>,
+    /// What the graphics stack wrote about it.
+    metadata: Metadata,
+    /// Where its bytes are if they are another process's.
+    foreign: Option<Foreign>,
 }
 
 /// Part of the GPUs' address space.
@@ -78,6 +103,18 @@ struct Mapping {
     place: Place,
     /// The GPUs that have it, as bits.
     gpus: u32,
+    /// GPUs may not write it.
+    read_only: bool,
+}
+
+/// Part of the address space of a GPU, from an address on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// The address in this process.
+    pub(crate) address: u64,
+    /// Bytes to the end of the mapping.
+    pub(crate) left: u64,
+    pub(crate) writable: bool,
 }
 
 /// The sparse file.
@@ -105,11 +142,14 @@ pub(crate) struct Memory {
     backing: Option<Backing>,
     heap: Heap,
     blocks: BTreeMap<u64, Block>,
+    /// Blocks without users, which other processes have imported.
+    left: Vec<u64>,
     buffers: BTreeMap<u64, Buffer>,
     last_handle: u32,
     mappings: BTreeMap<u64, Mapping>,
-    /// VRAM in use, by GPU.
+    /// VRAM in use, by GPU; and with every buffer rounded up to 2 MiB, as KFD tells it.
     used: Vec<u64>,
+    used_aligned: Vec<u64>,
     /// Exported buffers, by the number that the descriptor carries.
     exported: BTreeMap<u32, Buffer>,
     last_export: u32,
@@ -124,10 +164,12 @@ impl Memory {
             backing: None,
             heap: Heap::new(HEAP, 0),
             blocks: BTreeMap::new(),
+            left: Vec::new(),
             buffers: BTreeMap::new(),
             last_handle: 0,
             mappings: BTreeMap::new(),
             used: vec![0; gpus],
+            used_aligned: vec![0; gpus],
             exported: BTreeMap::new(),
             last_export: 0,
             gems: BTreeMap::new(),
@@ -152,6 +194,9 @@ impl Memory {
             let made = sys::memfd(c"kfdsim", HEAP + heap).and_then(|fd| {
                 let fd = sys::move_high(fd);
                 let base = sys::map_shared(fd, HEAP + heap)?;
+                // allocate_signal_page (kfd_events.c): no slot is signaled.
+                let slots = vec![UNSIGNALED; SIGNAL_EVENT_LIMIT as usize];
+                sys::copy_to_user(base as u64 + EVENT_PAGE, bytemuck::cast_slice(&slots))?;
                 Ok(Backing { fd, file: sys::identity(fd), base })
             });
             self.heap = Heap::new(HEAP, heap);
@@ -180,6 +225,16 @@ impl Memory {
         self.used[gpu]
     }
 
+    /// As amdgpu_amdkfd_get_available_memory counts it (VRAM_AVAILABLITY_ALIGN).
+    pub(crate) fn vram_used_aligned(&self, gpu: usize) -> u64 {
+        self.used_aligned[gpu]
+    }
+
+    /// The file, by device and inode number, if it has been made.
+    pub(crate) fn file(&self) -> Option<(u64, u64)> {
+        self.backing?.file
+    }
+
     /// Makes a buffer object and gives its handle.
     pub(crate) fn allocate(
         &mut self,
@@ -199,9 +254,13 @@ impl Memory {
                 return Err(no_memory);
             }
             let offset = self.heap.allocate(size).ok_or(no_memory)?;
-            self.blocks.insert(offset, Block { size, users: 1, vram });
+            self.blocks.insert(
+                offset,
+                Block { size, users: 1, vram, metadata: Metadata::default(), foreign: None },
+            );
             if vram.is_some() {
                 self.used[gpu] += heap::rounded(size);
+                self.used_aligned[gpu] += size.next_multiple_of(VRAM_ALIGN);
             }
             block = Some(offset);
             Place::File(offset)
@@ -212,7 +271,7 @@ impl Memory {
         } else {
             Place::File(MMIO)
         };
-        Ok(self.insert(Buffer { gpu, va, size, flags, place, mapped: 0, block }))
+        Ok(self.insert(Buffer { gpu, va, size, flags, place, mapped: 0, by: None, block }))
     }
 
     fn insert(&mut self, buffer: Buffer) -> u64 {
@@ -220,6 +279,18 @@ impl Memory {
         let handle = u64::from(gpu_id(buffer.gpu)) << 32 | u64::from(self.last_handle);
         self.buffers.insert(handle, buffer);
         handle
+    }
+
+    /// Remembers the library function that asked for a buffer object.
+    pub(crate) fn name(&mut self, handle: u64, by: Option<String>) {
+        if let Some(buffer) = self.buffers.get_mut(&handle) {
+            buffer.by = by;
+        }
+    }
+
+    /// All buffer objects with their handles.
+    pub(crate) fn buffers(&self) -> impl Iterator<Item = (u64, &Buffer)> {
+        self.buffers.iter().map(|(handle, buffer)| (*handle, buffer))
     }
 
     pub(crate) fn buffer(&self, handle: u64) -> Option<&Buffer> {
@@ -240,87 +311,32 @@ impl Memory {
         if block.users > 0 {
             return;
         }
-        let (size, vram) = (block.size, block.vram);
+        self.left.push(offset);
+        for offset in std::mem::take(&mut self.left) {
+            self.release(offset);
+        }
+    }
+
+    /// Gives back a block that has no users here, unless another process has it.
+    fn release(&mut self, offset: u64) {
+        let Some(block) = self.blocks.get(&offset) else { return };
+        let (size, vram, foreign) = (block.size, block.vram, block.foreign.is_some());
+        if self.backing.is_some_and(|backing| sys::is_locked(backing.fd, offset, size)) {
+            self.left.push(offset);
+            return;
+        }
         self.blocks.remove(&offset);
+        if foreign {
+            self.disown(offset, size);
+        }
         self.heap.release(offset, size);
         if let Some(gpu) = vram {
             self.used[gpu] -= heap::rounded(size);
+            self.used_aligned[gpu] -= size.next_multiple_of(VRAM_ALIGN);
         }
         if let Some(backing) = self.backing {
             sys::punch_hole(backing.fd, offset, heap::rounded(size));
         }
-    }
-
-    /// Maps a buffer object on a GPU.
-    pub(crate) fn map(&mut self, handle: u64, gpu: usize) -> Result<()> {
-        let buffer = self.buffers.get_mut(&handle).ok_or(Errno(libc::ENOMEM))?;
-        let (bit, va, end, place) = (1 << gpu, buffer.va, buffer.va + buffer.size, buffer.place);
-        if buffer.mapped & bit != 0 {
-            return Ok(());
-        }
-        self.map_range(gpu, va, end, place)?;
-        if let Some(buffer) = self.buffers.get_mut(&handle) {
-            buffer.mapped |= bit;
-        }
-        Ok(())
-    }
-
-    /// Enters a range into the address space of a GPU.
-    pub(crate) fn map_range(&mut self, gpu: usize, va: u64, end: u64, place: Place) -> Result<()> {
-        let bit = 1 << gpu;
-        let taken = |(start, mapping): (&u64, &Mapping)| {
-            mapping.end > va && (mapping.gpus & bit != 0 || *start != va || mapping.place != place)
-        };
-        // amdgpu_vm_bo_map refuses a range that is taken (amdgpu_vm.c 6.12).
-        if !va.is_multiple_of(4096)
-            || self.mappings.range(..end).rev().take_while(|(_, m)| m.end > va).any(taken)
-        {
-            return Err(Errno(libc::EINVAL));
-        }
-        self.mappings.entry(va).or_insert(Mapping { end, place, gpus: 0 }).gpus |= bit;
-        Ok(())
-    }
-
-    /// Takes a buffer object off a GPU.
-    pub(crate) fn unmap(&mut self, handle: u64, gpu: usize) -> Result<()> {
-        let buffer = self.buffers.get_mut(&handle).ok_or(Errno(libc::ENOMEM))?;
-        let (bit, va) = (1 << gpu, buffer.va);
-        if buffer.mapped & bit != 0 {
-            buffer.mapped &= !bit;
-            self.unmap_range(gpu, va);
-        }
-        Ok(())
-    }
-
-    /// Takes the range that starts at `va` off a GPU.
-    pub(crate) fn unmap_range(&mut self, gpu: usize, va: u64) {
-        if let Some(mapping) = self.mappings.get_mut(&va) {
-            mapping.gpus &= !(1 << gpu);
-            if mapping.gpus == 0 {
-                self.mappings.remove(&va);
-            }
-        }
-    }
-
-    /// Whether any GPU has something mapped in a range.
-    pub(crate) fn is_mapped(&self, start: u64, end: u64) -> bool {
-        self.mappings.range(..end).next_back().is_some_and(|(_, mapping)| mapping.end > start)
-    }
-
-    /// Address of GPU memory in this process. What is not mapped by KFD or amdgpu is system
-    /// memory under the same address, as with SVM.
-    pub(crate) fn resolve(&self, gpu: usize, va: u64, size: u64) -> Result<u64> {
-        let Some((start, mapping)) =
-            self.mappings.range(..=va).next_back().filter(|(_, mapping)| va < mapping.end)
-        else {
-            return Ok(va);
-        };
-        let inside = va.checked_add(size).is_some_and(|end| end <= mapping.end);
-        if mapping.gpus & 1 << gpu == 0 || !inside {
-            return Err(Errno(libc::EFAULT));
-        }
-        let place = mapping.place.plus(va - start);
-        self.backing.map(|backing| backing.address(place)).ok_or(Errno(libc::EFAULT))
     }
 
     /// Whether a part of the file belongs to one buffer.
@@ -334,18 +350,5 @@ impl Memory {
     /// Address of a place in this process.
     pub(crate) fn address(&self, place: Place) -> Option<u64> {
         Some(self.backing?.address(place))
-    }
-
-    /// Where the mapping that covers `va` starts, and its address and size, if it is memory of
-    /// the file: code objects are looked for there.
-    pub(crate) fn image(&self, gpu: usize, va: u64) -> Option<(u64, u64, u64)> {
-        let (start, mapping) = self.mappings.range(..=va).next_back()?;
-        let inside = va < mapping.end && mapping.gpus & 1 << gpu != 0;
-        match mapping.place {
-            Place::File(_) if inside => {
-                Some((*start, self.address(mapping.place)?, mapping.end - start))
-            }
-            _ => None,
-        }
     }
 }

@@ -4,7 +4,7 @@
 //! their arguments; those of HIP are found by name in the code object. Everything else is a
 //! remark in the log.
 
-use super::access::{Access, Result};
+use super::access::{Access, Result, Stop};
 
 /// ELF64 constants (elf.h).
 mod elf {
@@ -43,20 +43,25 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 }
 
 /// A kernel is dispatched: `object` is the address of its descriptor.
-pub(super) fn dispatch(access: &Access, object: u64, kernarg: u64) {
-    if let Err(reason) = try_dispatch(access, object, kernarg) {
-        access.sim.note(format!("kernel at {object:#x} did nothing: {reason}"));
+pub(super) fn dispatch(access: &Access, object: u64, kernarg: u64) -> Result<()> {
+    match try_dispatch(access, object, kernarg) {
+        Err(Stop::Bad(reason)) => {
+            access.sim.note(format!("kernel at {object:#x} did nothing: {reason}"));
+            Ok(())
+        }
+        result => result,
     }
 }
 
 fn try_dispatch(access: &Access, object: u64, kernarg: u64) -> Result<()> {
     let arguments = || {
         // The segment may end before what is looked at.
-        let available = (0..=ARGUMENTS)
-            .rev()
-            .step_by(8)
-            .find_map(|size| access.read(kernarg, size, "arguments").ok());
-        available.map(Arguments).ok_or_else(|| "arguments are not readable".to_owned())
+        let read = |size: usize| {
+            let mut bytes = vec![0; size];
+            access.read(kernarg, &mut bytes, "arguments").ok().map(|()| Arguments(bytes))
+        };
+        let available = (0..=ARGUMENTS).rev().step_by(8).find_map(read);
+        available.ok_or_else(|| Stop::from("arguments are not readable"))
     };
     let image = access.sim.lock().memory.image(access.gpu, object);
     let Some(image) = image.filter(|image| is_elf(*image)) else {
@@ -68,7 +73,7 @@ fn try_dispatch(access: &Access, object: u64, kernarg: u64) -> Result<()> {
     } else if name.starts_with("__amd_rocclr_copyBuffer.") {
         copy_buffer(access, &arguments()?)
     } else {
-        Err(format!("{name} is not one of ROCm's own"))
+        Err(format!("{name} is not one of ROCm's own").into())
     }
 }
 
@@ -93,7 +98,7 @@ fn internal(access: &Access, arguments: &Arguments) -> Result<()> {
     if a(2) > a(0) && within(a(1), a(0), a(2)) {
         return access.fill(a(0), a(2) - a(0), &arguments.word(6).to_le_bytes());
     }
-    Err("an unknown kernel of ROCr".to_owned())
+    Err("an unknown kernel of ROCr".into())
 }
 
 /// `__amd_rocclr_fillBufferAligned` of HIP (rocclr, blitcl.cpp), in both its layouts.
@@ -120,9 +125,11 @@ fn fill_buffer(access: &Access, arguments: &Arguments) -> Result<()> {
 /// The pattern of a fill.
 fn pattern(access: &Access, va: u64, size: u64) -> Result<Vec<u8>> {
     if size > 4096 {
-        return Err(format!("a fill pattern of {size} bytes"));
+        return Err(format!("a fill pattern of {size} bytes").into());
     }
-    access.read(va, size as usize, "pattern")
+    let mut bytes = vec![0; size as usize];
+    access.read(va, &mut bytes, "fill pattern")?;
+    Ok(bytes)
 }
 
 /// `__amd_rocclr_copyBuffer` of HIP, in both its layouts.
@@ -141,7 +148,7 @@ fn copy_buffer(access: &Access, arguments: &Arguments) -> Result<()> {
         (items @ 1.., remainder @ 0..4) => {
             access.copy(to, from, (items - 1).saturating_mul(4) + u64::from(remainder))
         }
-        _ => Err("arguments of copyBuffer in an unknown layout".to_owned()),
+        _ => Err("arguments of copyBuffer in an unknown layout".into()),
     }
 }
 

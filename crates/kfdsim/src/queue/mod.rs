@@ -7,22 +7,33 @@
 
 mod access;
 mod aql;
+mod atomic;
+mod exceptions;
+mod faults;
 mod kernels;
+mod pm4;
 mod sdma;
+mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::sim::Sim;
 use crate::sys;
-use access::Access;
+use access::{Access, Result, Stop};
+use aql::Aql;
+use pm4::Pm4;
+use sdma::Sdma;
+use stream::{Decoder, Ring, Stream};
 
 /// What reads a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
-    /// Compute with PM4 packets: never executed here.
+    /// Compute with PM4 packets.
     Pm4,
     /// Compute with AQL packets.
     Aql,
@@ -34,16 +45,25 @@ pub(crate) enum Engine {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rings {
     pub(crate) base: u64,
+    /// Bytes.
     pub(crate) size: u64,
     pub(crate) read: u64,
     pub(crate) write: u64,
 }
 
+/// What an engine knows of a queue.
+#[derive(Debug)]
+enum Work {
+    Pm4(Stream, Box<Pm4>),
+    Aql(Box<Aql>),
+    Sdma(Stream, Sdma),
+}
+
 /// What changes while a queue runs.
 #[derive(Debug)]
 struct Progress {
-    /// Packets (AQL) or bytes (SDMA) done.
-    read: u64,
+    rings: Rings,
+    work: Work,
     alive: bool,
     enabled: bool,
 }
@@ -52,18 +72,46 @@ struct Progress {
 #[derive(Debug)]
 pub(crate) struct Queue {
     id: u32,
-    engine: Engine,
     gpu: usize,
-    rings: Rings,
     doorbell: u64,
+    is_compute: bool,
+    /// Address of its save area; 0 if it has none.
+    save_area: u64,
+    /// Calls of the program that want `progress`: the thread lets them go first. A mutex alone
+    /// is not fair, and DESTROY_QUEUE would wait long for a queue that is always busy.
+    callers: AtomicUsize,
     progress: Mutex<Progress>,
 }
 
 impl Queue {
     pub(crate) fn new(id: u32, engine: Engine, gpu: usize, rings: Rings, doorbell: u64) -> Queue {
         access::store(doorbell, 0u64);
-        let progress = Mutex::new(Progress { read: 0, alive: true, enabled: true });
-        Queue { id, engine, gpu, rings, doorbell, progress }
+        let work = match engine {
+            Engine::Pm4 => Work::Pm4(Stream::default(), Box::default()),
+            Engine::Aql => Work::Aql(Box::default()),
+            Engine::Sdma => Work::Sdma(Stream::default(), Sdma::default()),
+        };
+        let progress = Mutex::new(Progress { rings, work, alive: true, enabled: true });
+        let (is_compute, callers) = (engine != Engine::Sdma, AtomicUsize::new(0));
+        Queue { id, gpu, doorbell, is_compute, save_area: 0, callers, progress }
+    }
+
+    /// With a save area at this address.
+    pub(crate) fn saved_at(self, save_area: u64) -> Queue {
+        Queue { save_area, ..self }
+    }
+
+    /// Ends its work: for itself alone if the runtime can be told of it, or as after a fault.
+    fn cannot_go_on(&self, access: &Access, stop: &Stop) {
+        match stop {
+            Stop::Refused { exception, why }
+                if exceptions::send(access, self.save_area, *exception) =>
+            {
+                self.stop();
+                access.sim.note(format!("queue {} refuses {why}", self.id));
+            }
+            _ => faults::report(access, self.id, stop),
+        }
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -71,37 +119,74 @@ impl Queue {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the packet in work, if any, and starts no other.
-    pub(crate) fn stop(&self) {
-        self.progress().alive = false;
+    /// The same for calls of the program.
+    fn claim(&self) -> MutexGuard<'_, Progress> {
+        self.callers.fetch_add(1, Ordering::Relaxed);
+        let progress = self.progress();
+        self.callers.fetch_sub(1, Ordering::Relaxed);
+        progress
     }
 
-    /// Pauses or resumes.
-    pub(crate) fn enable(&self, enabled: bool) {
-        self.progress().enabled = enabled;
+    /// Index of its GPU.
+    pub(crate) fn gpu(&self) -> usize {
+        self.gpu
+    }
+
+    /// Waits for the packet in work, if any, and starts no other.
+    pub(crate) fn stop(&self) {
+        self.claim().alive = false;
+    }
+
+    /// Pauses.
+    pub(crate) fn disable(&self) {
+        self.claim().enabled = false;
+    }
+
+    /// Resumes, with a ring that may have been moved.
+    pub(crate) fn enable(&self, base: u64, size: u64) {
+        let mut progress = self.claim();
+        (progress.rings.base, progress.rings.size) = (base, size);
+        progress.enabled = true;
+    }
+
+    /// Whether it is a compute queue that is paused, whose waves may be asked for.
+    pub(crate) fn is_saved(&self) -> bool {
+        self.is_compute && !self.claim().enabled
     }
 
     /// Works on at most one packet; says whether there was one.
-    fn step(&self, access: &Access) -> bool {
+    fn step(&self, access: &Access) -> Result<bool> {
+        if self.callers.load(Ordering::Relaxed) > 0 {
+            return Ok(false);
+        }
         let mut progress = self.progress();
         if !progress.alive || !progress.enabled {
-            return false;
+            return Ok(false);
         }
-        let done = match self.engine {
-            Engine::Aql => aql::step(access, self.rings, progress.read),
-            Engine::Sdma => sdma::step(access, self.rings, self.doorbell, progress.read),
-            Engine::Pm4 => Ok(0),
-        };
-        match done {
-            Ok(done) => {
-                progress.read += done;
-                done > 0
+        let Progress { rings, work, .. } = &mut *progress;
+        let ring = |written| Ring { base: rings.base, words: rings.size / 4, written };
+        match work {
+            Work::Aql(aql) => aql.step(access, *rings),
+            // The doorbell has words, and what is read is told modulo the ring's size: the MQD
+            // of GFX9 and later (kfd_mqd_manager_v10.c, PM4 without NO_UPDATE_RPTR).
+            Work::Pm4(stream, pm4) => {
+                let ring = ring(access::load::<u64>(self.doorbell));
+                let done = stream.step(access, ring, &mut **pm4)?;
+                if done {
+                    access::store(rings.read, (stream.read & (ring.words - 1)) as u32);
+                    raise(access, pm4.take_interrupt());
+                }
+                Ok(done)
             }
-            Err(reason) => {
-                // As a real engine hangs on such a packet, but telling why.
-                progress.alive = false;
-                access.sim.note(format!("queue {} is stuck: {reason}", self.id));
-                false
+            // The doorbell has bytes, and what is read is not wrapped.
+            Work::Sdma(stream, sdma) => {
+                let ring = ring(access::load::<u64>(self.doorbell) / 4);
+                let done = stream.step(access, ring, sdma)?;
+                if done {
+                    access::store(rings.read, stream.read * 4);
+                    raise(access, sdma.take_interrupt());
+                }
+                Ok(done)
             }
         }
     }
@@ -120,11 +205,32 @@ pub(crate) fn gpu_clock() -> u64 {
     sys::clock(libc::CLOCK_MONOTONIC_RAW) / 10
 }
 
+fn raise(access: &Access, interrupt: Option<u32>) {
+    if let Some(id) = interrupt {
+        access.interrupt(id);
+    }
+}
+
+/// The functions of WAIT_REG_MEM (nvd.h) and POLL_REGMEM (navi10_sdma_pkt_open.h).
+fn compare(function: u32, value: u64, reference: u64) -> bool {
+    match function {
+        1 => value < reference,
+        2 => value <= reference,
+        3 => value == reference,
+        4 => value != reference,
+        5 => value >= reference,
+        6 => value > reference,
+        _ => true,
+    }
+}
+
 /// All queues of the process.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
     all: BTreeMap<u32, Arc<Queue>>,
     has_thread: bool,
+    /// The GPUs that have faulted, as bits: they do nothing more for this process.
+    stopped: u32,
     /// Changes whenever `all` does.
     generation: Arc<AtomicU64>,
 }
@@ -142,7 +248,11 @@ impl Queues {
         self.all.get(&id).cloned()
     }
 
+    /// Adds a queue. The caller wakes those who wait for a change.
     pub(crate) fn insert(&mut self, sim: &'static Sim, queue: Queue) {
+        if self.stopped & 1 << queue.gpu != 0 {
+            queue.stop();
+        }
         self.all.insert(queue.id, Arc::new(queue));
         self.generation.fetch_add(1, Ordering::Release);
         if !self.has_thread {
@@ -177,29 +287,28 @@ fn start(sim: &'static Sim, generation: Arc<AtomicU64>) {
 /// Never unwinds out of the thread: a queue without its thread would hang the program.
 extern "C" fn run(sim: &'static Sim, generation: &AtomicU64) {
     let mut known = 0;
-    let mut queues: Vec<(Arc<Queue>, Access)> = Vec::new();
+    let mut queues: Vec<Arc<Queue>> = Vec::new();
     let mut idle = 0u32;
     loop {
         let current = generation.load(Ordering::Acquire);
         if current != known {
             known = current;
-            let all = sim.lock().queues.list();
-            queues = all
-                .into_iter()
-                .map(|queue| {
-                    let gpu = queue.gpu;
-                    (queue, Access { sim, gpu })
-                })
-                .collect();
+            queues = wait_for_queues(sim, generation, &mut known);
+            idle = 0;
         }
         let mut worked = false;
-        for (queue, access) in &queues {
+        for queue in &queues {
+            let access = Access { sim, gpu: queue.gpu };
             // A few packets of each in turn, so that none starves another.
             for _ in 0..64 {
-                if !queue.step(access) {
-                    break;
+                match queue.step(&access) {
+                    Ok(true) => worked = true,
+                    Ok(false) => break,
+                    Err(stop) => {
+                        queue.cannot_go_on(&access, &stop);
+                        break;
+                    }
                 }
-                worked = true;
             }
         }
         idle = if worked { 0 } else { idle.saturating_add(1) };
@@ -211,4 +320,15 @@ extern "C" fn run(sim: &'static Sim, generation: &AtomicU64) {
             _ => std::thread::sleep(Duration::from_millis(1)),
         }
     }
+}
+
+/// The queues there are; sleeps while there is none.
+fn wait_for_queues(sim: &Sim, generation: &AtomicU64, known: &mut u64) -> Vec<Arc<Queue>> {
+    let mut state = sim.lock();
+    while !state.queues.any() {
+        state = sim.wait(state, None);
+    }
+    // Changed under the lock only.
+    *known = generation.load(Ordering::Acquire);
+    state.queues.list()
 }

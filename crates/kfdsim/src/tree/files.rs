@@ -101,6 +101,7 @@ fn cpu_node(files: &mut Files, config: &Config, node: &str, cpus: usize, ram: u6
     files.file(format!("{node}/gpu_id"), "0\n");
     files.file(format!("{node}/name"), "\n");
     files.directory(format!("{node}/caches"));
+    link_directories(files, node);
     let mut values = vec![
         ("cpu_cores_count", cpus as u64),
         ("simd_count", 0),
@@ -154,18 +155,44 @@ fn cpu_node(files: &mut Files, config: &Config, node: &str, cpus: usize, ram: u6
     }
 }
 
+/// The KFD that came with the debugger (kfd_ioctl.h 6.12, "1.13 - Add debugger API").
+const DEBUGGER_MINOR: u32 = 13;
+
 /// `capability` of a GPU node, by the bits of kfd_sysfs.h 6.12.
-fn capability(svm: bool) -> u64 {
+fn capability(board: &Board, config: &Config) -> u64 {
     const WATCH_POINTS_SUPPORTED: u64 = 0x80;
     const WATCH_POINTS_SHIFT: u32 = 8; // log2 of their number: 4
     const DOORBELL_TYPE_2_0: u64 = 2 << 12;
+    const TRAP_DEBUG: u64 = 0x0003_8000; // SUPPORT, and the two of WAVE_LAUNCH
     const ASIC_REVISION_SHIFT: u32 = 22;
     const SVMAPI_SUPPORTED: u64 = 0x0800_0000;
-    let capability = WATCH_POINTS_SUPPORTED
+    const TRAP_DEBUG_FIRMWARE: u64 = 0x2000_0000;
+    let mut capability = WATCH_POINTS_SUPPORTED
         | 2 << WATCH_POINTS_SHIFT
         | DOORBELL_TYPE_2_0
         | 1 << ASIC_REVISION_SHIFT;
-    if svm { capability | SVMAPI_SUPPORTED } else { capability }
+    if config.svm {
+        capability |= SVMAPI_SUPPORTED;
+    }
+    if config.kfd_minor >= DEBUGGER_MINOR {
+        capability |= TRAP_DEBUG;
+        if debugs(board) {
+            capability |= TRAP_DEBUG_FIRMWARE;
+        }
+    }
+    capability
+}
+
+/// Whether the firmware raises exceptions (kfd_topology_set_dbg_firmware_support, 6.12; the
+/// kernel asks for the version of the GC block, which the gfx target stands for here).
+fn debugs(board: &Board) -> bool {
+    match board.gfx_target_version {
+        90_006 => board.firmware_version >= 459,
+        100_100..=100_102 => board.firmware_version >= 144,
+        100_300..=100_304 => board.firmware_version >= 89,
+        100_103 | 100_305 => false,
+        _ => true,
+    }
 }
 
 fn gpu_node(files: &mut Files, config: &Config, node: &str, gpu: usize) {
@@ -209,7 +236,7 @@ fn gpu_node(files: &mut Files, config: &Config, node: &str, gpu: usize) {
         ("max_engine_clk_fcompute", board.engine_clock_mhz.into()),
         ("local_mem_size", 0),
         ("fw_version", board.firmware_version.into()),
-        ("capability", capability(config.svm)),
+        ("capability", capability(board, config)),
         ("debug_prop", 1495),
         ("sdma_fw_version", board.sdma_firmware_version.into()),
         ("unique_id", 0x5af7_c0de_0000_0000 + gpu as u64),
@@ -246,7 +273,15 @@ fn gpu_node(files: &mut Files, config: &Config, node: &str, gpu: usize) {
             let _ = writeln!(text, "sibling_map {}", ["1"; 16].join(","));
         }
     }
+    link_directories(files, node);
     io_link(files, format!("{node}/io_links/0/properties"), gpu as u64 + 1, 0);
+}
+
+/// KFD makes both for every node, with links or without (kfd_topology.c,
+/// kfd_build_sysfs_node_entry; p2p_links since Linux 6.0). librocm_smi64 aborts without them.
+fn link_directories(files: &mut Files, node: &str) {
+    files.directory(format!("{node}/io_links"));
+    files.directory(format!("{node}/p2p_links"));
 }
 
 fn pci_device(files: &mut Files, board: &Board, gpu: usize) {
@@ -296,8 +331,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_svm_capability_follows_the_setting() {
-        assert_ne!(capability(true) & 0x0800_0000, 0);
-        assert_eq!(capability(false) & 0x0800_0000, 0);
+    fn capabilities_follow_the_settings_and_the_firmware() {
+        let of = |gpu: &'static str, minor: &'static str, svm: &'static str| {
+            let config = Config::read(|name| match name {
+                "KFDSIM_GPUS" => Some(gpu.into()),
+                "KFDSIM_KFD_VERSION" => Some(minor.into()),
+                "KFDSIM_SVM" => Some(svm.into()),
+                _ => None,
+            });
+            let config = config.expect("these values are allowed");
+            capability(&config.boards[0], &config)
+        };
+        assert_eq!(of("gfx1030", "1.17", "1"), 0x2843_a280);
+        assert_eq!(of("gfx1030", "1.17", "0"), 0x2043_a280);
+        assert_eq!(of("gfx1030", "1.12", "1"), 0x0840_2280);
+        assert_eq!(of("gfx1035", "1.17", "1"), 0x0843_a280);
     }
 }

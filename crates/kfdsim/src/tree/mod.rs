@@ -142,6 +142,15 @@ mod tests {
     }
 
     #[test]
+    fn every_node_has_the_directories_of_links_even_where_there_is_no_link() {
+        let root = written(&config("gfx1030"));
+        let nodes = root.path().join("sys/devices/virtual/kfd/kfd/topology/nodes");
+        for directory in ["0/io_links", "0/p2p_links", "1/io_links", "1/p2p_links"] {
+            assert!(nodes.join(directory).is_dir(), "{directory}");
+        }
+    }
+
+    #[test]
     fn only_a_large_bar_makes_vram_public_and_links_the_cpu_to_it() {
         let node = |config: &Config, path: &str| {
             let root = written(config);
