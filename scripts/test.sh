@@ -147,6 +147,8 @@ step_threads() {
 # The test files of the steps releases and fidelity; all others are those of e2e.
 of_releases=(cli_root clients golden 'releases_*')
 of_fidelity=(kfdtest rocrtst)
+# Those of e2e that also run with the programs in the root of each other release.
+of_every_release=(found_by_testing robustness_loader robustness_process)
 
 step_e2e() {
     find_rocm || skip "no ROCm here (HIP and HSA headers and libraries)"
@@ -223,7 +225,20 @@ step_roots() {
 }
 
 step_releases() {
-    run_tests releases "${of_releases[@]}"
+    local rdnafix name code=0
+    run_tests releases "${of_releases[@]}" || code=$?
+    rdnafix=$(target_directory)/release/rdnafix
+    # What this machine has is tested by the step e2e.
+    for name in 5.7.1 6.4.3 7.2.4; do
+        [[ $name == *"${RDNAFIX_TEST_RELEASE:-}" ]] || continue
+        if ! "$rdnafix" sim root "$name" --json >/dev/null 2>&1; then
+            say "releases SKIPPED: ROCm $name cannot be had: ${of_every_release[*]}" >>"$work/single"
+            continue
+        fi
+        say "## ROCm $name: ${of_every_release[*]}"
+        RDNAFIX_TEST_INSIDE=$name run_tests releases "${of_every_release[@]}" || code=$?
+    done
+    return "$code"
 }
 
 step_fidelity() {
