@@ -43,8 +43,9 @@ pub(crate) fn enter(tree: &Path) -> Result<()> {
         place(&entry, &new, Access::AsBefore)?;
     }
     chroot(&new).with_context(|| format!("cannot change the root to {}", new.display()))?;
-    let back = directory.ok().filter(|directory| std::env::set_current_dir(directory).is_ok());
-    if back.is_none() {
+    let directory = directory.unwrap_or_else(|_| "/".into());
+    if std::env::set_current_dir(&directory).is_err() {
+        eprintln!("rdnafix: {} is not there in the root: running in /", directory.display());
         std::env::set_current_dir("/").context("cannot change to /")?;
     }
     Ok(())
