@@ -4,8 +4,9 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
+use std::time::UNIX_EPOCH;
 
 use kfd_abi::log::{Event, Record};
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,15 @@ pub fn settings() -> Vec<Setting> {
     all
 }
 
+/// This run of the suite. Without nextest all tests are in this process, and an earlier one may
+/// have had the same process id.
+static THIS_RUN: LazyLock<String> = LazyLock::new(|| {
+    std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| {
+        let since = UNIX_EPOCH.elapsed().expect("a clock after 1970");
+        format!("{}-{}", std::process::id(), since.as_nanos())
+    })
+});
+
 /// The whole matrix of a release: measured, or what another test of the same run of the suite
 /// has measured.
 pub fn matrix(release: &Release) -> Vec<Measured> {
@@ -91,9 +101,7 @@ pub fn matrix(release: &Release) -> Vec<Measured> {
     let lock = File::create(directory.join(format!("{}.lock", release.name))).expect("a lock");
     // SAFETY: the descriptor is open; the lock ends with it.
     assert_eq!(unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) }, 0, "flock");
-    // Without nextest all tests are in this process.
-    let run = std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
-    let file = directory.join(format!("{}.{run}.json", release.name));
+    let file = directory.join(format!("{}.{}.json", release.name, *THIS_RUN));
     if let Ok(text) = std::fs::read(&file) {
         return serde_json::from_slice(&text).expect("what a test wrote");
     }

@@ -117,7 +117,7 @@ pub(crate) struct RootArgs {
 
 const ROOT_HELP: &str = "\
 Exit code: the program's own; 69 where the root cannot be had (the archive has those versions \
-no more, or is out of reach, or mmdebstrap is not installed); 125 where rdnafix itself fails, \
+no more, or is out of reach, mmdebstrap is not installed, or namespaces are not allowed); 125 where rdnafix itself fails, \
 126 where PROGRAM does not start, 127 where it is not found.
 
 Environment: RDNAFIX_MIRROR is the mirror of the Debian archive to use; XDG_CACHE_HOME is where \

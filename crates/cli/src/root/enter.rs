@@ -13,6 +13,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chroot, getgid, getuid};
 
+use super::make::Unavailable;
+
 /// Directories that are the machine's in every root.
 const OF_THE_MACHINE: [&str; 10] =
     ["dev", "home", "media", "mnt", "proc", "root", "run", "srv", "sys", "tmp"];
@@ -71,7 +73,7 @@ fn new_namespace() -> Result<()> {
             }
             _ => "",
         };
-        anyhow::anyhow!("cannot make a user namespace: {error}{way_out}")
+        Unavailable::new(format!("cannot make a user namespace: {error}{way_out}"))
     })?;
     let write = |file: &str, text: &str| {
         fs::write(file, text).with_context(|| format!("cannot write {file}"))

@@ -32,6 +32,12 @@ const LIST_PACKAGES: &str = "ls \"$1/var/cache/apt/archives\" >\"$1/packages\"";
 #[derive(Debug)]
 pub(crate) struct Unavailable(String);
 
+impl Unavailable {
+    pub(crate) fn new(why: String) -> Self {
+        Self(why)
+    }
+}
+
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
