@@ -4,8 +4,9 @@ use kfd_abi::log::{Domain, Ioctl};
 use serde_json::{Value, json};
 
 use super::calls::{self, Call};
+use super::grain::{Coherence, Grain};
 use super::memory::{self, Log, Page, Section, handle};
-use super::oracle::{Expected, Grain, Oracle, Setting};
+use super::oracle::{Expected, Oracle, Setting};
 use crate::common::Ran;
 use crate::common::sequence::{arguments, in_words};
 
@@ -192,13 +193,13 @@ fn memory_as_expected(
 fn range_as_expected(
     section: &Section<'_>,
     range: &[Grain],
-    coherent: fn(&Grain) -> bool,
+    side: fn(&Grain) -> Coherence,
 ) -> Result<(), String> {
     if section.about.len() != range.len() {
         return Err(format!("{} pages, not {}", section.about.len(), range.len()));
     }
     for (number, (is, grain)) in section.about.iter().zip(range).enumerate() {
-        let should = Page { domain: Domain::Svm, coherent: coherent(grain) };
+        let should = Page { domain: Domain::Svm, coherent: side(grain).is_coherent() };
         if *is != Some(should) {
             return Err(format!("page {number} of the range is {is:?}; it should be {should:?}"));
         }

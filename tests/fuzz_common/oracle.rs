@@ -9,6 +9,7 @@ use policy::{
 };
 
 use super::calls::{Call, Printed};
+use super::grain::{Coherence, Grain};
 use super::memory::PAGE;
 
 /// Values of hipMemoryAdvise (hip_runtime_api.h).
@@ -61,25 +62,6 @@ pub struct Expected {
     pub rewritten: bool,
     /// The pages of the range that it sets attributes of, afterwards.
     pub range: Option<Vec<Grain>>,
-}
-
-/// A page of an SVM range.
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts that do not depend on each other")]
-pub struct Grain {
-    /// The program set the grain itself.
-    chosen: bool,
-    /// Coherent without the library.
-    pub stock: bool,
-    /// Coherent with it.
-    pub interposed: bool,
-    /// Extended-scope fine-grained, which naming a grain does not take back.
-    extended: bool,
-}
-
-impl Grain {
-    /// What KFD gives a new range (svm_range_set_default_attributes).
-    const DEFAULT: Self = Self { chosen: false, stock: true, interposed: true, extended: false };
 }
 
 /// The account of one run.
@@ -278,9 +260,9 @@ impl<'a> Oracle<'a> {
         let range = self.ranges.entry((call.sequence, of)).or_default();
         for page in pages(call) {
             let grain = range.entry(page).or_insert(Grain::DEFAULT);
-            grain.stock = pool & pool_flags::COARSE == 0;
-            grain.interposed = grain.stock && !expected.rewritten;
-            grain.extended = pool & pool_flags::EXTENDED != 0 && !expected.rewritten;
+            grain.stock = Coherence::of_pool(pool);
+            // Rewritten, it goes into the coarse-grained pool and never was extended.
+            grain.interposed = if expected.rewritten { Coherence::Coarse } else { grain.stock };
         }
     }
 
@@ -308,11 +290,13 @@ impl<'a> Oracle<'a> {
             .map(|page| {
                 let grain = range.entry(page).or_insert(Grain::DEFAULT);
                 if let Some(fine) = set.fine {
-                    let coherent = fine || grain.extended;
-                    *grain =
-                        Grain { chosen: true, stock: coherent, interposed: coherent, ..*grain };
+                    *grain = Grain {
+                        chosen: true,
+                        stock: grain.stock.named(fine),
+                        interposed: grain.interposed.named(fine),
+                    };
                 } else if rewritten && !self.setting.refusing {
-                    grain.interposed = grain.extended;
+                    grain.interposed = grain.interposed.named(false);
                 }
                 *grain
             })
