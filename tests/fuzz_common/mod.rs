@@ -137,9 +137,7 @@ fn starts_refused(rocm: Option<&Release>) -> bool {
         return true;
     }
     if SAID.lock().expect("nothing panics with it").insert(name.clone()) {
-        println!(
-            "SKIPPED: fuzz on ROCm {name}: a kernel that refuses: this ROCr does not start with it"
-        );
+        println!("SKIPPED: fuzz on ROCm {name}: what a kernel refuses cannot be compared there");
     }
     false
 }
