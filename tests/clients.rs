@@ -7,15 +7,10 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use clients_common::{Both, Line, Way, both, headers, prepared, table, versions};
+use common::boards::rdna12;
 use common::pair::{EXPLICIT, IMPLICIT, MANAGED, of_size, pair, skipped};
 use common::release::{RELEASES, Release, release};
 use common::{Ran, Run};
-
-/// RDNA1 and RDNA2, of those that the simulator has.
-const BOARDS: [&str; 11] = [
-    "gfx1010", "gfx1011", "gfx1012", "gfx1013", "gfx1030", "gfx1031", "gfx1032", "gfx1033",
-    "gfx1034", "gfx1035", "gfx1036",
-];
 
 const ROCMINFO: &str = "rocminfo";
 const CLINFO: &str = "clinfo, AMD's OpenCL";
@@ -314,9 +309,10 @@ fn every_board_of(name: &str) {
         skipped(&format!("boards of ROCm {name}"), &format!("only {board} is asked for"));
         return;
     }
+    let boards = rdna12();
     let (known, unknown): (Vec<&str>, Vec<&str>) =
-        BOARDS.iter().partition(|board| proven(&release, &program, board));
-    println!("MATRIX: pinned and managed memory, ROCm {name}: {} boards", BOARDS.len());
+        boards.iter().partition(|board| proven(&release, &program, board));
+    println!("MATRIX: pinned and managed memory, ROCm {name}: {} boards", boards.len());
     let cell = |boards: &[&str]| {
         if boards.is_empty() { "-".to_owned() } else { boards.join(", ") }
     };

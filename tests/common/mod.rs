@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 pub mod artifact;
+pub mod boards;
 pub mod pair;
 pub mod release;
 pub mod sequence;

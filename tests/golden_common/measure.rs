@@ -14,16 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::row::{Seen, seen};
 use crate::common::Run;
 use crate::common::artifact::target_dir;
+use crate::common::boards::{BOARDS, CONTROLS};
 use crate::common::release::Release;
-
-/// All boards of crates/kfdsim/boards.
-pub const BOARDS: [&str; 14] = [
-    "gfx1030", "gfx1031", "gfx1032", "gfx1033", "gfx1034", "gfx1035", "gfx1036", "gfx1010",
-    "gfx1011", "gfx1012", "gfx1013", "gfx906", "gfx1100", "gfx1201",
-];
-
-/// Those of them that are neither RDNA1 nor RDNA2.
-pub const CONTROLS: [&str; 3] = ["gfx906", "gfx1100", "gfx1201"];
 
 /// Settings of ROCm that are measured on one board.
 const VARIABLES: [&str; 2] = ["HSA_FORCE_FINE_GRAIN_PCIE=1", "HIP_HOST_COHERENT=0"];

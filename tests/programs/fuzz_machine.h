@@ -13,16 +13,14 @@
 #include <string>
 #include <vector>
 
+#include "mark.h"
+
 // Results that do not matter here.
 #pragma GCC diagnostic ignored "-Wunused-result"
 
 namespace {
 
-void mark(const std::string& text) {
-  static const auto kfdsim_mark =
-      reinterpret_cast<void (*)(const char*)>(dlsym(RTLD_DEFAULT, "kfdsim_mark"));
-  if (kfdsim_mark != nullptr) kfdsim_mark(text.c_str());
-}
+void mark(const std::string& text) { ::mark(text.c_str()); }
 
 template <typename T>
 std::string number(const char* name, T value) {

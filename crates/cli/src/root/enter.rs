@@ -73,7 +73,7 @@ fn new_namespace() -> Result<()> {
             }
             _ => "",
         };
-        Unavailable::new(format!("cannot make a user namespace: {error}{way_out}"))
+        Unavailable(format!("cannot make a user namespace: {error}{way_out}"))
     })?;
     let write = |file: &str, text: &str| {
         fs::write(file, text).with_context(|| format!("cannot write {file}"))

@@ -30,13 +30,7 @@ const LIST_PACKAGES: &str = "ls \"$1/var/cache/apt/archives\" >\"$1/packages\"";
 
 /// A root that cannot be had here, or not any more: nothing is wrong with rdnafix or the root.
 #[derive(Debug)]
-pub(crate) struct Unavailable(String);
-
-impl Unavailable {
-    pub(crate) fn new(why: String) -> Self {
-        Self(why)
-    }
-}
+pub(crate) struct Unavailable(pub(super) String);
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
