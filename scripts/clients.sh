@@ -133,7 +133,11 @@ if [[ ! -d $clients ]]; then
     )
     code=$?
     set -e
-    ((code == 0)) || say "libroctracer64 cannot be built; see $clients/roctracer.log" >&2
+    if ((code != 0)); then
+        # Nothing is kept, so that the next run tries again.
+        mv "$new/roctracer.log" "$clients.log" 2>/dev/null || true
+        die "libroctracer64 cannot be built, and the test of CuPy will be SKIPPED: see $clients.log; run scripts/clients.sh again"
+    fi
     chmod 755 "$new"
     mv "$new" "$clients"
     trap - EXIT

@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
 . scripts/lib.sh
+# shellcheck source=scripts/amd_tests.sh
+. scripts/amd_tests.sh
 
 usage() {
     cat <<'TEXT'
@@ -22,43 +24,7 @@ suspend the machine: KFDPMTest calls `sudo pm-suspend`. tests/kfdtest.rs does so
 TEXT
 }
 
-case ${1:-} in
-    "") ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    *)
-        usage >&2
-        die "unknown argument '$1'"
-        ;;
-esac
-
-recipe=kfdtest-6.4.3
-rdnafix=$(target_directory)/release/rdnafix
-[[ -x $rdnafix ]] || die "$rdnafix is missing: run 'cargo build --release --workspace' first"
-
-# in_root PROGRAM...: runs it in the root, where the machine's own tree is under /machine.
-in_root() { "$rdnafix" sim root "$recipe" -- "$@"; }
-
-root=$("$rdnafix" sim root "$recipe") # exits with its code where there is none
-source=("$root"/usr/src/deb/rocr-runtime_*.orig.tar.*)
-[[ -f ${source[0]} ]] || die "the source of rocr-runtime is not in $root: remove the root"
-
-hash=$(cat scripts/kfdtest.sh "crates/cli/roots/$recipe.toml" "${source[0]}" | sha256sum)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/rdnafix
-result=$cache/kfdtest-${hash:0:16}
-if [[ -d $result ]]; then
-    say "$result"
-    exit 0
-fi
-
-mkdir -p "$cache"
-work=$(mktemp -d "$cache/.kfdtest-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-say "building kfdtest, a minute on two processors" >&2
-in_root tar --extract --file="/usr/src/deb/${source[0]##*/}" --directory="/machine$work" \
-    --strip-components=1 --wildcards '*/libhsakmt/*'
+begin_build kfdtest libhsakmt "$@"
 
 # The archive's tarball lacks gtest, which upstream had copied: the root's is linked. LLVM is
 # linked as archives, so that each test starts in a tenth of a second and needs no LLVM.
@@ -68,7 +34,6 @@ sed -i -e 's/ gtest-1.6.0\/gtest-all.cpp$/ /' -e 's/if (LLVM_LINK_LLVM_DYLIB)/if
     -e 's/(llvm_libs AMDGPUAsmParser Core Support)/(llvm_libs AMDGPUAsmParser AMDGPUDesc AMDGPUInfo MC Core Support)/' \
     "$tests/CMakeLists.txt"
 
-log=$cache/kfdtest.log
 if ! {
     in_root cmake -G Ninja -S "/machine$tree" -B "/machine$work/thunk" -DCMAKE_BUILD_TYPE=Release \
         -DBUILD_SHARED_LIBS=OFF &&
@@ -79,13 +44,8 @@ if ! {
             -DCMAKE_CXX_STANDARD_LIBRARIES=-lgtest &&
         in_root cmake --build "/machine$work/build"
 } >"$log" 2>&1; then
-    tail -n 20 "$log" >&2
-    die "kfdtest does not build (log: $log)"
+    build_failed
 fi
 
-mkdir "$work/done"
 mv "$work/build/kfdtest" "$work/done/"
-chmod 755 "$work/done"
-mv --no-target-directory "$work/done" "$result" 2>/dev/null || [[ -d $result ]] ||
-    die "cannot make $result"
-say "$result"
+keep_build

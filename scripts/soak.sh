@@ -58,7 +58,7 @@ say "building"
 cargo build --release --workspace
 cargo test --release --package rdnafix --test differential --no-run
 if [[ -n $release ]]; then
-    target/release/rdnafix sim root "$release" -- /bin/true || die "ROCm $release cannot be had"
+    "$(target_directory)/release/rdnafix" sim root "$release" -- /bin/true || die "ROCm $release cannot be had"
 fi
 
 # Slices, so that there is progress to see and a failure does not end the rest.

@@ -34,13 +34,15 @@ Runs all tests, or the named steps:
 
   --quick       format, lint, build, unit and a part of e2e: less than 3 minutes once built
   --no-install  install nothing: what cannot run without is SKIPPED
-  --release NAME, --board GFX
-                in the step releases, only this release (5.2.3, 5.7.1, 6.4.3 or 7.2.4) and
-                this board: one of each takes less than 3 minutes
+  --release NAME  in the step releases, only this release (5.2.3, 5.7.1, 6.4.3 or 7.2.4):
+                  less than 3 minutes
+  --board GFX     in the test of real clients, only this board; the golden tables are always
+                  those of all boards
 TEXT
 }
 
 all_steps=(tools format lint build unit threads roots e2e releases fidelity examples shell licenses advisories docs bench readme)
+all_releases=(5.2.3 5.7.1 6.4.3 7.2.4)
 quick_steps=(format lint build unit e2e)
 
 quick=no
@@ -53,8 +55,12 @@ while (($#)); do
         --release | --board)
             (($#)) || die "$argument needs a value"
             if [[ $argument == --release ]]; then
+                [[ " ${all_releases[*]} " == *" $1 "* ]] ||
+                    die "--release '$1': there are ${all_releases[*]}"
                 export RDNAFIX_TEST_RELEASE=$1
             else
+                [[ -f crates/kfdsim/boards/$1.toml ]] ||
+                    die "--board '$1': there are$(for file in crates/kfdsim/boards/*.toml; do printf ' %s' "$(basename "$file" .toml)"; done)"
                 export RDNAFIX_TEST_BOARD=$1
             fi
             shift
@@ -102,6 +108,7 @@ step_tools() {
     need_command shellcheck shellcheck
     need_command valgrind valgrind
     need_command mmdebstrap mmdebstrap
+    [[ -e /usr/include/libdrm/amdgpu_drm.h ]] || add_missing "the headers of libdrm" libdrm-dev
     need_command python3 python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || add_missing "Python's venv" python3-venv
     need_library libjemalloc.so.2 libjemalloc2
@@ -128,6 +135,10 @@ step_build() { cargo build --release --workspace; }
 step_unit() {
     cargo test --workspace --exclude rdnafix --no-fail-fast
     cargo test --package rdnafix --lib --no-fail-fast
+    # Here for what it says: which headers the types were compared with, and which are not there.
+    cargo test --package kfd-abi --all-features --test header -- --nocapture 2>&1 |
+        tee "$work/output"
+    collect unit
 }
 
 step_threads() {
@@ -147,6 +158,8 @@ step_threads() {
 # The test files of the steps releases and fidelity; all others are those of e2e.
 of_releases=(cli_root clients golden 'releases_*')
 of_fidelity=(kfdtest rocrtst)
+# Those of e2e that also run with the programs in the root of each other release.
+of_every_release=(found_by_testing robustness_loader robustness_process)
 
 step_e2e() {
     find_rocm || skip "no ROCm here (HIP and HSA headers and libraries)"
@@ -192,9 +205,14 @@ run_tests() {
         cargo test --package rdnafix "${tests[@]}" --no-fail-fast -- --nocapture 2>&1 |
             tee "$work/output" || code=$?
     fi
-    grep -oE '(SKIPPED: |FLAKY |MATRIX: ).*' "$work/output" | sort -u |
-        sed "s/^/$step /" >>"$work/single" || true
+    collect "$step"
     return "$code"
+}
+
+# collect STEP: keeps for the summary what tests have said of themselves in the last output.
+collect() {
+    grep -oE '(SKIPPED: |FLAKY |MATRIX: ).*' "$work/output" | sort -u |
+        sed "s/^/$1 /" >>"$work/single" || true
 }
 
 step_roots() {
@@ -223,7 +241,20 @@ step_roots() {
 }
 
 step_releases() {
-    run_tests releases "${of_releases[@]}"
+    local rdnafix name code=0
+    run_tests releases "${of_releases[@]}" || code=$?
+    rdnafix=$(target_directory)/release/rdnafix
+    # What this machine has is tested by the step e2e.
+    for name in "${all_releases[@]:1}"; do
+        [[ $name == *"${RDNAFIX_TEST_RELEASE:-}" ]] || continue
+        if ! "$rdnafix" sim root "$name" --json >/dev/null 2>&1; then
+            say "releases SKIPPED: ROCm $name cannot be had: ${of_every_release[*]}" >>"$work/single"
+            continue
+        fi
+        say "## ROCm $name: ${of_every_release[*]}"
+        RDNAFIX_TEST_INSIDE=$name run_tests releases "${of_every_release[@]}" || code=$?
+    done
+    return "$code"
 }
 
 step_fidelity() {
@@ -355,5 +386,5 @@ for line in "${single[@]}"; do
     esac
     printf '%-10s  %s%s%s\n' "${line%% *}" "$colour" "${line#* }" "$plain"
 done
-say "$passed passed, $failed failed, $skipped skipped"
+say "$passed passed, $failed failed, $skipped skipped; $((SECONDS / 60)) min $((SECONDS % 60)) s in all"
 ((failed == 0))

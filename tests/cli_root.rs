@@ -43,6 +43,24 @@ fn a_program_runs_with_the_roots_libraries_and_this_machines_other_files() {
     assert!(release.file("packages").exists());
 }
 
+/// Roots have no documentation of packages.
+#[test]
+fn a_working_directory_that_the_root_does_not_have_is_named() {
+    if release("6.4.3").is_none() {
+        return;
+    }
+    let packages = std::fs::read_dir("/usr/share/doc").into_iter().flatten().flatten();
+    let Some(package) = packages.map(|entry| entry.path()).find(|path| path.is_dir()) else {
+        println!("SKIPPED: a directory that a root lacks: this machine has no /usr/share/doc");
+        return;
+    };
+    let mut command = rdnafix(["sim", "root", "6.4.3", "--", "pwd"]);
+    let output = output(command.current_dir(&package));
+    assert_eq!(text(&output.stdout), "/\n");
+    let said = text(&output.stderr);
+    assert!(said.contains(&format!("{} is not there", package.display())), "{said}");
+}
+
 #[test]
 fn nothing_that_runs_in_a_root_changes_it() {
     let Some(release) = release("6.4.3") else { return };

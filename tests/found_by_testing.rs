@@ -8,7 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::pair::{
-    Pair, extension, hip_program, of_size, pair, plain_program, same, skipped, with_stand_in,
+    Pair, hip_program, installed_hip, of_size, pair, plain_program, same, skipped, with_stand_in,
 };
 use common::{Ran, Run, compile, kfdsim};
 
@@ -161,14 +161,6 @@ fn a_gpu_node_that_cannot_be_read_does_not_hide_the_other() {
     assert_eq!(words(&stock), [both("USERPTR coherent", "UC"), both("SVM coherent", "UC")]);
     let expected = [both("USERPTR non-coherent", "NC"), both("SVM non-coherent", "NC")];
     assert_eq!(words(&interposed), expected);
-}
-
-/// The installed libamdhip64.
-fn installed_hip() -> PathBuf {
-    let linked = std::process::Command::new("ldd").arg(extension()).output().expect("ldd");
-    let text = String::from_utf8_lossy(&linked.stdout).into_owned();
-    let line = text.lines().find(|line| line.contains("libamdhip64")).expect("it is linked");
-    line.split_whitespace().nth(2).expect("ldd found it").into()
 }
 
 #[test]

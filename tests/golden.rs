@@ -5,8 +5,10 @@
 mod common;
 mod golden_common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use common::boards::BOARDS;
 use common::release::{RELEASES, release, releases};
 use golden_common::measure::{LEVELS, Measured, matrix};
 use golden_common::row::Row;
@@ -50,6 +52,16 @@ fn rocm_6_4_3_asks_what_its_table_says() {
 #[test]
 fn rocm_7_2_4_asks_what_its_table_says() {
     compare("7.2.4");
+}
+
+#[test]
+fn every_board_of_the_simulated_gpu_is_measured() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/kfdsim/boards");
+    let files = directory.read_dir().expect("the boards").map(|file| file.expect("a file").path());
+    let there: BTreeSet<String> =
+        files.map(|file| file.file_stem().expect("a name").to_string_lossy().into()).collect();
+    let measured = BTreeSet::from(BOARDS.map(str::to_owned));
+    assert_eq!(measured, there);
 }
 
 /// Every setting of every release that can be had.

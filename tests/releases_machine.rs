@@ -124,9 +124,11 @@ fn a_gpu_is_what_the_kernel_says_whatever_name_it_is_given() {
                 let ran = run(&release, gpu, true, &[(variable, version)]).well();
                 let expected = if renamed { name } else { gpu };
                 assert!(says(&ran, &format!("gpu0 is {expected}")), "{}", ran.stdout());
+                let stock = run(&release, gpu, false, &[(variable, version)]).well();
                 let grain_word = if gpu == "gfx1100" { "coherent" } else { "non-coherent" };
                 for (call, kind) in [("hipMallocManaged", "SVM"), ("hipHostMalloc 0x0", "USERPTR")]
                 {
+                    assert_eq!(grain(&stock, call), format!("{kind} coherent"), "{variable}");
                     assert_eq!(
                         grain(&ran, call),
                         format!("{kind} {grain_word}"),
@@ -151,6 +153,9 @@ fn on_a_mixed_box_each_memory_is_decided_by_its_own_gpus() {
             for device in 0..gpus.len() {
                 let ran = on_device(&release, boards, device, true, &[]).well();
                 let about = format!("ROCm {}: {boards}, device {device}", release.name);
+                let stock = on_device(&release, boards, device, false, &[]).well();
+                assert_eq!(grain(&stock, "hipHostMalloc 0x0"), "USERPTR coherent", "{about}");
+                assert_eq!(grain(&stock, "hipMallocManaged"), "SVM coherent", "{about}");
                 assert!(says(&ran, &format!("devices {}", gpus.len())), "{about}");
                 let non_coherent =
                     |changed: bool| if changed { "non-coherent" } else { "coherent" };
@@ -168,6 +173,7 @@ fn on_a_mixed_box_each_memory_is_decided_by_its_own_gpus() {
                 for (number, gpu) in gpus.iter().enumerate() {
                     let pool = non_coherent(is_rdna12(gpu));
                     let call = format!("pool gpu{number} 0x4 flags 0x1");
+                    assert_eq!(grain(&stock, &call), "VRAM coherent", "{about}: {call}");
                     assert_eq!(grain(&ran, &call), format!("VRAM {pool}"), "{about}: {call}");
                 }
             }
@@ -183,6 +189,9 @@ fn a_hidden_gpu_decides_nothing() {
             for (visible, word) in [("0", "non-coherent"), ("1", "coherent")] {
                 let ran = run(&release, "gfx1010,gfx906", true, &[(variable, visible)]).well();
                 let about = format!("ROCm {}: {variable}={visible}", release.name);
+                let stock = run(&release, "gfx1010,gfx906", false, &[(variable, visible)]).well();
+                assert_eq!(grain(&stock, "hipHostMalloc 0x0"), "USERPTR coherent", "{about}");
+                assert_eq!(grain(&stock, "hipMallocManaged"), "SVM coherent", "{about}");
                 assert!(says(&ran, "devices 1"), "{about}: {}", ran.stdout());
                 assert_eq!(grain(&ran, "hipMallocManaged"), format!("SVM {word}"), "{about}");
                 assert_eq!(grain(&ran, "hipHostMalloc 0x0"), format!("USERPTR {word}"), "{about}");

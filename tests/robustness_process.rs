@@ -121,6 +121,12 @@ fn threads_may_end_while_the_report_is_written() {
 #[test]
 fn a_thread_may_end_the_process_by_exit() {
     let (pair, reports) = reported("robust_ends_in_thread", &["exit"]);
+    // HIP 6.4.3 crashes in its own destructors when exit is called by a second thread.
+    if let Some(signal) = pair.stock.output.status.signal() {
+        assert_eq!(pair.interposed.output.status.signal(), Some(signal));
+        println!("SKIPPED: exit by a second thread: stock HIP itself ends by signal {signal}");
+        return;
+    }
     pair.ending_with(3).as_the_policy_says(2);
     assert_eq!(reports.iter().map(pinned).collect::<Vec<_>>(), [2 * 2]);
 }

@@ -26,10 +26,7 @@ pub fn compile(source: &str, name: &str, arguments: &[&str]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let mut hash = DefaultHasher::new();
     let text = std::fs::read_to_string(&source).expect("the source is readable");
-    for header in text.lines().filter_map(|line| line.strip_prefix("#include \"")) {
-        let header = source.with_file_name(header.trim_end_matches('"'));
-        std::fs::read(header).expect("the header is readable").hash(&mut hash);
-    }
+    hash_headers(&source, &text, &mut hash);
     (text, arguments).hash(&mut hash);
     let dir = target_dir().join("test-programs").join(format!("{name}-{:016x}", hash.finish()));
     let out = dir.join(name);
@@ -51,4 +48,14 @@ pub fn compile(source: &str, name: &str, arguments: &[&str]) -> PathBuf {
     assert!(status.success(), "{compiler} {} failed: {status}", source.display());
     std::fs::rename(&made, &out).expect("rename within a directory");
     out
+}
+
+/// Adds the repository's own headers that a text includes, and those that they include.
+fn hash_headers(file: &Path, text: &str, hash: &mut DefaultHasher) {
+    for header in text.lines().filter_map(|line| line.strip_prefix("#include \"")) {
+        let header = file.with_file_name(header.trim_end_matches('"'));
+        let text = std::fs::read_to_string(&header).expect("the header is readable");
+        text.hash(hash);
+        hash_headers(&header, &text, hash);
+    }
 }

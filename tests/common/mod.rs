@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 pub mod artifact;
+pub mod boards;
 pub mod pair;
 pub mod release;
 pub mod sequence;
@@ -16,7 +17,6 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use self::artifact::artifact;
-pub use self::artifact::compile;
 use kfd_abi::log::{Event, Ioctl, Memory, Record};
 
 /// A program that runs longer than this hangs.
@@ -30,6 +30,34 @@ pub fn rdnafix() -> PathBuf {
 /// The simulated GPU.
 pub fn kfdsim() -> PathBuf {
     artifact("libkfdsim.so")
+}
+
+/// The release that programs are compiled for and run in where a test names none:
+/// `RDNAFIX_TEST_INSIDE`; without it, this machine's.
+pub fn everywhere_inside() -> Option<&'static release::Release> {
+    static RELEASE: OnceLock<Option<release::Release>> = OnceLock::new();
+    let asked_for = || {
+        let name = std::env::var("RDNAFIX_TEST_INSIDE").ok()?;
+        let release = release::release(&name);
+        Some(release.unwrap_or_else(|| panic!("RDNAFIX_TEST_INSIDE: ROCm {name}: see above")))
+    };
+    RELEASE.get_or_init(asked_for).as_ref()
+}
+
+/// Whether a test has to be left out because it needs something of this machine that the root of
+/// a release does not have; then it says so.
+pub fn only_outside(test: &str, why: &str) -> bool {
+    let Some(release) = everywhere_inside() else { return false };
+    println!("SKIPPED: ROCm {}: {test}: {why}", release.name);
+    true
+}
+
+/// Compiles a file of the repository; `arguments` go to the compiler after it.
+pub fn compile(source: &str, name: &str, arguments: &[&str]) -> PathBuf {
+    match everywhere_inside() {
+        Some(release) => release.compile(source, name, arguments),
+        None => artifact::compile(source, name, arguments),
+    }
 }
 
 fn scratch() -> &'static Path {
@@ -121,7 +149,8 @@ impl Run {
     pub fn go(mut self) -> Ran {
         let mut preload = OsString::from("LD_PRELOAD=");
         preload.push(self.preload.join(std::ffi::OsStr::new(":")));
-        if let Some(mut enter) = self.enter {
+        let enter = self.enter.or_else(|| everywhere_inside().map(release::Release::enter));
+        if let Some(mut enter) = enter {
             // What enters the root has nothing preloaded.
             enter.arg("/usr/bin/env");
             if !self.preload.is_empty() {

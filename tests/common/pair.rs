@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Ran, Run, compile, in_words};
+use super::{Ran, Run, compile, everywhere_inside, in_words};
 use kfd_abi::log::Event;
 
 /// What `tests/programs/robust.h` allocates, by size.
@@ -136,6 +136,19 @@ pub fn with_stand_in_linked(name: &str, output: &str, options: &[&str]) -> PathB
 pub fn extension() -> PathBuf {
     let options = ["-shared", "-fPIC", "-lamdhip64"];
     compile("tests/programs/robust_extension.c", "extension.so", &options)
+}
+
+/// The installed libamdhip64.
+pub fn installed_hip() -> PathBuf {
+    if let Some(release) = everywhere_inside() {
+        let linked = release.file("usr/lib/x86_64-linux-gnu/libamdhip64.so");
+        return linked.canonicalize().expect("the release has HIP");
+    }
+    // The number differs between releases: what a program that is linked with HIP asks for.
+    let linked = std::process::Command::new("ldd").arg(extension()).output().expect("ldd");
+    let text = String::from_utf8_lossy(&linked.stdout).into_owned();
+    let line = text.lines().find(|line| line.contains("libamdhip64")).expect("it is linked");
+    line.split_whitespace().nth(2).expect("ldd found it").into()
 }
 
 /// Says that a test could not be made here, and why; scripts/test.sh counts these lines.

@@ -109,6 +109,19 @@ impl Built {
         assert!(endless.is_empty(), "tests that crash or hang:\n{}", endless.join("\n"));
         let different = stock.differences(&interposed);
         assert!(different.is_empty(), "otherwise with the library:\n{}", different.join("\n"));
+        for (column, name) in stock.columns.iter().enumerate() {
+            let count = |outcome| {
+                stock.rows.iter().filter(|row| row.seen[column].outcome == outcome).count()
+            };
+            println!(
+                "MATRIX: {} on {name}: {} pass, {} skip, {} fail as expected, {} not run",
+                self.suite.name,
+                count(Outcome::Pass),
+                count(Outcome::Skip),
+                count(Outcome::Fail),
+                count(Outcome::Left),
+            );
+        }
         let expected = expected.settle(&stock);
         if self.columns.len() == self.suite.columns.len() {
             document::settle(name, &document::part(&stock, &expected));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use policy::HipVersion;
+use policy::{HipVersion, pool_flags};
 
 /// The output of one run.
 pub struct Printed {
@@ -11,6 +11,15 @@ pub struct Printed {
     /// Owner and global flags of every pool.
     pub pools: Vec<(String, u32)>,
     pub calls: Vec<Call>,
+}
+
+impl Printed {
+    /// Whether a GPU has a pool that the policy may replace by the one from whose blocks the
+    /// runtime hands out small requests.
+    pub fn has_blocks(&self) -> bool {
+        let coherent = pool_flags::FINE | pool_flags::EXTENDED;
+        self.pools.iter().any(|(owner, flags)| owner.starts_with("gpu") && flags & coherent != 0)
+    }
 }
 
 /// One call.

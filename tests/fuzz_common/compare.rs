@@ -4,8 +4,9 @@ use kfd_abi::log::{Domain, Ioctl};
 use serde_json::{Value, json};
 
 use super::calls::{self, Call};
+use super::grain::{Coherence, Grain};
 use super::memory::{self, Log, Page, Section, handle};
-use super::oracle::{Expected, Grain, Oracle, Setting};
+use super::oracle::{Expected, Oracle, Setting};
 use crate::common::Ran;
 use crate::common::sequence::{arguments, in_words};
 
@@ -34,16 +35,17 @@ pub fn difference(
     let printed = calls::read(stock.stdout());
     let logs = [memory::read(&stock.records), memory::read(&interposed.records)];
     let mut oracle = Oracle::new(&printed, setting);
+    let how = How { refusing: setting.refusing, strict, blocks: printed.has_blocks() && !strict };
     let own = Expected::default();
-    if let Err(text) = asked_the_same(setting, strict, &own, &logs, |log| log.after.get("")) {
+    if let Err(text) = asked_the_same(how, &own, &logs, |log| log.after.get("")) {
         return Some(Difference { sequence: None, text: format!("before the first call: {text}") });
     }
     for call in &printed.calls {
         let expected = oracle.next(call);
         let id = call.id.as_str();
-        let wrong = asked_the_same(setting, strict, &expected, &logs, |log| log.calls.get(id))
+        let wrong = asked_the_same(how, &expected, &logs, |log| log.calls.get(id))
             .and_then(|()| memory_as_expected(setting, call, &expected, &logs))
-            .and_then(|()| asked_the_same(setting, strict, &own, &logs, |log| log.after.get(id)));
+            .and_then(|()| asked_the_same(how, &own, &logs, |log| log.after.get(id)));
         if let Err(text) = wrong {
             let decision = if expected.rewritten { "rewritten" } else { "left alone" };
             let text = format!("{}\nby the policy it is {decision}, but {text}", call.line);
@@ -59,10 +61,21 @@ fn different_line<'a>(stock: &'a str, interposed: &'a str) -> Option<(&'a str, &
     lines.into_iter().find(|(line, other)| line != other)
 }
 
+/// How two runs are compared.
+#[derive(Clone, Copy)]
+struct How {
+    /// The kernel refuses what the library makes of some calls.
+    refusing: bool,
+    /// Nothing at all may differ.
+    strict: bool,
+    /// Small requests to a GPU's pools that are rewritten come out of blocks that the runtime
+    /// has already, or has not; their memory is looked at where it is used.
+    blocks: bool,
+}
+
 /// Compares what was asked of the kernel in one section of both logs.
 fn asked_the_same<'a>(
-    setting: Setting,
-    strict: bool,
+    how: How,
     expected: &Expected,
     logs: &'a [Log<'a>; 2],
     section: impl Fn(&'a Log<'a>) -> Option<&'a Section<'a>>,
@@ -70,18 +83,15 @@ fn asked_the_same<'a>(
     let words = |text: fn(&Ioctl) -> String| {
         logs.each_ref().map(|log| {
             let ioctls = section(log).map_or(&[][..], |section| &section.ioctls[..]);
-            // Small requests to a fine-grained pool are rewritten into blocks that the
-            // runtime has already, or has not; their memory is looked at where it is used.
-            let blocks = setting.fine_pool && !strict;
             let comparable = |ioctl: &&&Ioctl| {
-                !(blocks && handle(ioctl).is_some_and(|handle| log.vram.contains(handle)))
+                !(how.blocks && handle(ioctl).is_some_and(|handle| log.vram.contains(handle)))
             };
             ioctls.iter().filter(comparable).map(|ioctl| text(ioctl)).collect::<Vec<_>>()
         })
     };
-    let plain = if strict { in_words } else { without_range };
+    let plain = if how.strict { in_words } else { without_range };
     let [stock, interposed] = words(plain);
-    if stock == interposed && (strict || !expected.rewritten || stock.is_empty()) {
+    if stock == interposed && (how.strict || !expected.rewritten || stock.is_empty()) {
         return Ok(());
     }
     if expected.rewritten {
@@ -89,7 +99,7 @@ fn asked_the_same<'a>(
         // Refused, it is repeated as it came.
         let twice = [&alike[..], &alike].concat();
         let repeated = interposed.ends_with(&stock);
-        if also_alike == alike || repeated && (also_alike == twice || setting.refusing) {
+        if after_trial(&also_alike) == alike || repeated && (also_alike == twice || how.refusing) {
             return Ok(());
         }
     }
@@ -102,6 +112,19 @@ fn asked_the_same<'a>(
     ))
 }
 
+/// What follows the page that is allocated and freed to find out whether this release takes the
+/// flags of a call.
+fn after_trial(ioctls: &[String]) -> &[String] {
+    let Some((first, rest)) = ioctls.split_first() else { return ioctls };
+    let a_page = first.starts_with("ALLOC_MEMORY_OF_GPU") && first.contains(" size=4096");
+    let freed = rest.iter().position(|ioctl| ioctl.starts_with("FREE_MEMORY_OF_GPU"));
+    let mapping = |ioctl: &String| ioctl.contains("MAP_MEMORY");
+    match freed {
+        Some(freed) if a_page && rest[..freed].iter().all(mapping) => &rest[freed + 1..],
+        _ => ioctls,
+    }
+}
+
 /// An ioctl in words; what an SVM range was before depends on earlier calls.
 fn without_range(ioctl: &Ioctl) -> String {
     if ioctl.name == "SVM" { arguments(ioctl) } else { in_words(ioctl) }
@@ -110,19 +133,22 @@ fn without_range(ioctl: &Ioctl) -> String {
 /// An ioctl in words, without what it says about the grain.
 fn without_grain(ioctl: &Ioctl) -> String {
     let mut ioctl = ioctl.clone();
+    let sets_flags = |attribute: &Value| {
+        ["SET_FLAGS", "CLR_FLAGS"].iter().any(|kind| attribute["type"] == *kind)
+    };
     let names_grain = |flag: &Value| flag.as_str().is_some_and(|flag| COHERENT.contains(&flag));
     if let Some(Value::Array(flags)) = ioctl.args.get_mut("flags") {
         flags.retain(|flag| !names_grain(flag));
     }
     if let Some(Value::Array(attributes)) = ioctl.args.get_mut("attrs") {
         for attribute in attributes.iter_mut() {
-            if attribute["type"] == "CLR_FLAGS"
+            if sets_flags(attribute)
                 && let Value::Array(flags) = &mut attribute["value"]
             {
                 flags.retain(|flag| !names_grain(flag));
             }
         }
-        attributes.retain(|attribute| *attribute != json!({ "type": "CLR_FLAGS", "value": [] }));
+        attributes.retain(|attribute| !(sets_flags(attribute) && attribute["value"] == json!([])));
         ioctl.args.remove("nattr");
     }
     arguments(&ioctl)
@@ -156,7 +182,7 @@ fn memory_as_expected(
     let was = one_kind(stock)?;
     let should = Page { coherent: was.coherent && !expected.rewritten, ..was };
     let is = one_kind(interposed)?;
-    let fell_back = setting.refusing && is == was;
+    let fell_back = setting.refusing && (is == was || was.domain == Domain::Svm && !is.coherent);
     if is == should || fell_back {
         Ok(())
     } else {
@@ -167,13 +193,13 @@ fn memory_as_expected(
 fn range_as_expected(
     section: &Section<'_>,
     range: &[Grain],
-    coherent: fn(&Grain) -> bool,
+    side: fn(&Grain) -> Coherence,
 ) -> Result<(), String> {
     if section.about.len() != range.len() {
         return Err(format!("{} pages, not {}", section.about.len(), range.len()));
     }
     for (number, (is, grain)) in section.about.iter().zip(range).enumerate() {
-        let should = Page { domain: Domain::Svm, coherent: coherent(grain) };
+        let should = Page { domain: Domain::Svm, coherent: side(grain).is_coherent() };
         if *is != Some(should) {
             return Err(format!("page {number} of the range is {is:?}; it should be {should:?}"));
         }

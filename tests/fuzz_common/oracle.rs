@@ -9,6 +9,7 @@ use policy::{
 };
 
 use super::calls::{Call, Printed};
+use super::grain::{Coherence, Grain};
 use super::memory::PAGE;
 
 /// Values of hipMemoryAdvise (hip_runtime_api.h).
@@ -28,6 +29,12 @@ mod attribute {
 
 /// CL_MEM_SVM_ATOMICS (CL/cl.h)
 const SVM_ATOMICS: u32 = 1 << 11;
+
+/// hipHostRegisterIoMemory (hip_runtime_api.h)
+const HOST_REGISTER_IO_MEMORY: u32 = 4;
+
+/// hipExtHostRegisterUncached (hip_runtime_api.h of 7.2); refused by 5.7 to 6.4
+const HOST_REGISTER_UNCACHED: u32 = 0x8000_0000;
 
 /// HSA_AMD_SVM_GLOBAL_FLAG_FINE_GRAINED
 const FINE_GRAINED: u64 = 0;
@@ -55,22 +62,6 @@ pub struct Expected {
     pub rewritten: bool,
     /// The pages of the range that it sets attributes of, afterwards.
     pub range: Option<Vec<Grain>>,
-}
-
-/// A page of an SVM range.
-#[derive(Clone, Copy, Debug)]
-pub struct Grain {
-    /// The program set the grain itself.
-    chosen: bool,
-    /// Coherent without the library.
-    pub stock: bool,
-    /// Coherent with it.
-    pub interposed: bool,
-}
-
-impl Grain {
-    /// What KFD gives a new range (svm_range_set_default_attributes).
-    const DEFAULT: Self = Self { chosen: false, stock: true, interposed: true };
 }
 
 /// The account of one run.
@@ -121,21 +112,44 @@ impl<'a> Oracle<'a> {
             }
             "hipMemAllocHost" => self.allocation(call, Request::MemAllocHost, self.current()),
             "hipExtMallocWithFlags" if flags == ext_malloc::FINEGRAINED => self.fine_pool(call),
+            "hipExtMallocWithFlags"
+                if [ext_malloc::UNCACHED, ext_malloc::CONTIGUOUS].contains(&flags) =>
+            {
+                self.gpu_pool(call, pool_flags::EXTENDED)
+            }
             "hsa_amd_memory_pool_allocate" => {
                 let (owner, gpu) = self.owner(call);
                 let (pool, coarse_sibling) = self.pool(call);
                 let request = Request::PoolAllocate { owner, pool, flags, coarse_sibling };
                 self.allocation(call, request, gpu)
             }
+            // Memory of a device, which 7.x locks with flags of its own.
+            "hipHostRegister" if flags & HOST_REGISTER_IO_MEMORY != 0 && self.is_hip_7() => {
+                let untouched = Expected::default();
+                self.locked(call, pool_flags::FINE, &untouched);
+                untouched
+            }
             // HIP takes the fine-grained pool of the host.
             "hipHostRegister" => {
                 let request = Request::LockToPool { pool: pool_flags::FINE, coarse_sibling: true };
-                self.allocation(call, request, self.every())
+                let expected = self.allocation(call, request, self.every());
+                let uncached = flags == HOST_REGISTER_UNCACHED;
+                let pool = if uncached { pool_flags::EXTENDED } else { pool_flags::FINE };
+                self.locked(call, pool, &expected);
+                expected
             }
             "hsa_amd_memory_lock_to_pool" if flags == 0 => {
                 let (pool, coarse_sibling) = self.pool(call);
                 let request = Request::LockToPool { pool, coarse_sibling };
-                self.allocation(call, request, self.owner(call).1)
+                let expected = self.allocation(call, request, self.owner(call).1);
+                self.locked(call, pool, &expected);
+                expected
+            }
+            // Flags that are not known here, which 7.x takes.
+            "hsa_amd_memory_lock_to_pool" => {
+                let untouched = Expected::default();
+                self.locked(call, self.pool(call).0, &untouched);
+                untouched
             }
             "hipMallocManaged" | "hipMemAdvise" | "hsa_amd_svm_attributes_set"
                 if self.setting.svm =>
@@ -151,14 +165,24 @@ impl<'a> Oracle<'a> {
         self.machine.hip.is_some_and(|hip| hip < HipVersion { major: 6, minor: 3 })
     }
 
+    fn is_hip_7(&self) -> bool {
+        self.machine.hip >= Some(HipVersion { major: 7, minor: 0 })
+    }
+
     /// HIP takes the fine-grained pool of the current device, where it has one.
     fn fine_pool(&self, call: &Call) -> Expected {
-        let request = Request::PoolAllocate {
-            owner: Owner::Gpu,
-            pool: pool_flags::FINE,
-            flags: 0,
-            coarse_sibling: true,
-        };
+        self.gpu_pool(call, pool_flags::FINE)
+    }
+
+    /// HIP takes this pool of the current device; one that is not there makes the call fail, or
+    /// HIP takes the coarse-grained one.
+    fn gpu_pool(&self, call: &Call, pool: u32) -> Expected {
+        let owner = format!("gpu{}", self.device);
+        let request =
+            Request::PoolAllocate { owner: Owner::Gpu, pool, flags: 0, coarse_sibling: true };
+        if call.result != 0 || !self.machine.pools.contains(&(owner, pool)) {
+            return Expected::default();
+        }
         self.decided(call, request, self.current(), Caller::HipRuntime)
     }
 
@@ -226,6 +250,22 @@ impl<'a> Oracle<'a> {
             .rewrites()
     }
 
+    /// From 5.6 on, ROCr pins memory of the program by giving its range the grain of the pool.
+    fn locked(&mut self, call: &Call, pool: u32, expected: &Expected) {
+        let by_range = self.machine.hip >= Some(HipVersion { major: 5, minor: 6 });
+        let Some(of) = call.number("of").filter(|_| call.result == 0) else { return };
+        if !by_range || !self.setting.svm {
+            return;
+        }
+        let range = self.ranges.entry((call.sequence, of)).or_default();
+        for page in pages(call) {
+            let grain = range.entry(page).or_insert(Grain::DEFAULT);
+            grain.stock = Coherence::of_pool(pool);
+            // Rewritten, it goes into the coarse-grained pool and never was extended.
+            grain.interposed = if expected.rewritten { Coherence::Coarse } else { grain.stock };
+        }
+    }
+
     fn range(&mut self, call: &Call) -> Expected {
         let set = self.attributes(call);
         let managed = call.name == "hipMallocManaged";
@@ -250,9 +290,13 @@ impl<'a> Oracle<'a> {
             .map(|page| {
                 let grain = range.entry(page).or_insert(Grain::DEFAULT);
                 if let Some(fine) = set.fine {
-                    *grain = Grain { chosen: true, stock: fine, interposed: fine };
+                    *grain = Grain {
+                        chosen: true,
+                        stock: grain.stock.named(fine),
+                        interposed: grain.interposed.named(fine),
+                    };
                 } else if rewritten && !self.setting.refusing {
-                    grain.interposed = false;
+                    grain.interposed = grain.interposed.named(false);
                 }
                 *grain
             })

@@ -4,8 +4,9 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
+use std::time::UNIX_EPOCH;
 
 use kfd_abi::log::{Event, Record};
 use serde::{Deserialize, Serialize};
@@ -13,16 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::row::{Seen, seen};
 use crate::common::Run;
 use crate::common::artifact::target_dir;
+use crate::common::boards::{BOARDS, CONTROLS};
 use crate::common::release::Release;
-
-/// All boards of crates/kfdsim/boards.
-pub const BOARDS: [&str; 14] = [
-    "gfx1030", "gfx1031", "gfx1032", "gfx1033", "gfx1034", "gfx1035", "gfx1036", "gfx1010",
-    "gfx1011", "gfx1012", "gfx1013", "gfx906", "gfx1100", "gfx1201",
-];
-
-/// Those of them that are neither RDNA1 nor RDNA2.
-pub const CONTROLS: [&str; 3] = ["gfx906", "gfx1100", "gfx1201"];
 
 /// Settings of ROCm that are measured on one board.
 const VARIABLES: [&str; 2] = ["HSA_FORCE_FINE_GRAIN_PCIE=1", "HIP_HOST_COHERENT=0"];
@@ -83,6 +76,15 @@ pub fn settings() -> Vec<Setting> {
     all
 }
 
+/// This run of the suite. Without nextest all tests are in this process, and an earlier one may
+/// have had the same process id.
+static THIS_RUN: LazyLock<String> = LazyLock::new(|| {
+    std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| {
+        let since = UNIX_EPOCH.elapsed().expect("a clock after 1970");
+        format!("{}-{}", std::process::id(), since.as_nanos())
+    })
+});
+
 /// The whole matrix of a release: measured, or what another test of the same run of the suite
 /// has measured.
 pub fn matrix(release: &Release) -> Vec<Measured> {
@@ -91,9 +93,7 @@ pub fn matrix(release: &Release) -> Vec<Measured> {
     let lock = File::create(directory.join(format!("{}.lock", release.name))).expect("a lock");
     // SAFETY: the descriptor is open; the lock ends with it.
     assert_eq!(unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) }, 0, "flock");
-    // Without nextest all tests are in this process.
-    let run = std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
-    let file = directory.join(format!("{}.{run}.json", release.name));
+    let file = directory.join(format!("{}.{}.json", release.name, *THIS_RUN));
     if let Ok(text) = std::fs::read(&file) {
         return serde_json::from_slice(&text).expect("what a test wrote");
     }

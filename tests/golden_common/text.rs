@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 
 use kfd_abi::flags::{alloc, names};
 
-use super::measure::{BOARDS, LEVELS, Measured, Setting};
+use super::measure::{LEVELS, Measured, Setting};
 use super::row::{Asked, Row, flag_word};
+use crate::common::boards::BOARDS;
 
 /// Columns: call, code, HSA calls, what the kernel is asked, MTYPE. 120 characters.
 const CALL: usize = 44;

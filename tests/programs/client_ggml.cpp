@@ -3,8 +3,6 @@
 //
 // Argument: the directory of the backends. ggml opens libggml-hip.so there by itself, RTLD_LOCAL.
 
-#include <dlfcn.h>
-
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -13,16 +11,9 @@
 #include <ggml-backend.h>
 #include <ggml.h>
 
-static const size_t SIZE = 16 << 20;
+#include "mark.h"
 
-// kfdsim_mark, where the program runs on the simulated GPU.
-static void mark(const char *text)
-{
-    static const auto mark_of_kfdsim =
-        reinterpret_cast<void (*)(const char *)>(dlsym(RTLD_DEFAULT, "kfdsim_mark"));
-    if (mark_of_kfdsim)
-        mark_of_kfdsim(text);
-}
+static const size_t SIZE = 16 << 20;
 
 static void fill(uint32_t *words, uint32_t seed)
 {

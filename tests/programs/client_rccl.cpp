@@ -1,8 +1,6 @@
 // Uses RCCL: makes a communicator of all GPUs, sends nothing over it (RCCL's kernels do not run
 // on the simulated GPU), and allocates pinned memory of its own beside it.
 
-#include <dlfcn.h>
-
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -10,16 +8,9 @@
 #include <hip/hip_runtime_api.h>
 #include <rccl/rccl.h>
 
-static const size_t SIZE = 16 << 20;
+#include "mark.h"
 
-// kfdsim_mark, where the program runs on the simulated GPU.
-static void mark(const char *text)
-{
-    static const auto mark_of_kfdsim =
-        reinterpret_cast<void (*)(const char *)>(dlsym(RTLD_DEFAULT, "kfdsim_mark"));
-    if (mark_of_kfdsim)
-        mark_of_kfdsim(text);
-}
+static const size_t SIZE = 16 << 20;
 
 int main()
 {

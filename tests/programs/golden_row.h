@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "mark.h"
+
 namespace golden {
 
 // Above the 2 MiB blocks from which both runtimes hand out smaller requests, so that each
@@ -18,13 +20,11 @@ namespace golden {
 constexpr std::size_t size = std::size_t{4} << 20;
 
 inline void mark(const std::string& text) {
-  static const auto kfdsim_mark =
-      reinterpret_cast<void (*)(const char*)>(dlsym(RTLD_DEFAULT, "kfdsim_mark"));
-  if (kfdsim_mark == nullptr) {
+  if (simulators_marker() == nullptr) {
     std::fputs("golden: libkfdsim.so is not preloaded\n", stderr);
     std::exit(1);
   }
-  kfdsim_mark(text.c_str());
+  ::mark(text.c_str());
 }
 
 // One call of the table; true if it succeeded. What it gave back is released after the row.

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mark.h"
+
 // Sizes say nothing about coherence; what is smaller than any row is a question, not its answer.
 static const size_t SMALL = (size_t)2 << 20;
 
@@ -36,8 +38,7 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...) {
   va_start(arguments, format);
   vsnprintf(text + 4, sizeof text - 4, format, arguments);
   va_end(arguments);
-  void (*mark)(const char *) = (void (*)(const char *))dlsym(RTLD_DEFAULT, "kfdsim_mark");
-  if (mark != NULL) mark(text);
+  mark(text);
 }
 
 struct wanted {

@@ -14,6 +14,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "mark.h"
+
 // hipHostAlloc is deprecated: it is called because programs still call it.
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 #pragma GCC diagnostic ignored "-Wunused-result"
@@ -23,11 +25,7 @@ namespace {
 // Larger than the blocks from which the runtimes hand out small requests.
 constexpr std::size_t size = std::size_t{4} << 20;
 
-void mark(const std::string& text) {
-  static const auto kfdsim_mark =
-      reinterpret_cast<void (*)(const char*)>(dlsym(RTLD_DEFAULT, "kfdsim_mark"));
-  if (kfdsim_mark != nullptr) kfdsim_mark(text.c_str());
-}
+void mark(const std::string& text) { ::mark(text.c_str()); }
 
 template <typename Call>
 bool made(const std::string& name, Call call) {

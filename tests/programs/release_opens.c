@@ -5,22 +5,21 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "mark.h"
+
 typedef int (*allocate)(void **, size_t, unsigned);
 typedef int (*proc_address)(const char *, void **, int, uint64_t, int *);
 
 static void make(const char *name, allocate call, unsigned flags)
 {
-	void (*mark)(const char *) = (void (*)(const char *))dlsym(RTLD_DEFAULT, "kfdsim_mark");
 	char text[64];
 	void *ptr = NULL;
 	int code;
 	snprintf(text, sizeof text, "> %s", name);
-	if (mark)
-		mark(text);
+	mark(text);
 	code = call ? call(&ptr, 4 << 20, flags) : -1;
 	snprintf(text, sizeof text, "< %s = %d", name, code);
-	if (mark)
-		mark(text);
+	mark(text);
 	printf("%s %d\n", name, code);
 }
 

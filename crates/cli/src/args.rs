@@ -97,8 +97,8 @@ pub(crate) enum SimCommand {
 
 /// Make a root: a tree with another ROCm release, and run a program in it.
 ///
-/// A root is made once from packages of the Debian archive (mmdebstrap, a few hundred MB) and
-/// kept in the cache. Without NAME, all roots are listed; without PROGRAM, the path of the root
+/// A root is made once from packages of the Debian archive, by mmdebstrap, and kept in the
+/// cache: 0.4 GB for a release, up to 2.6 GB for those that tests need. Without NAME, all roots are listed; without PROGRAM, the path of the root
 /// is printed.
 ///
 /// The root's /usr, /etc and the like take the place of the machine's for the program; /home,
@@ -107,7 +107,7 @@ pub(crate) enum SimCommand {
 #[derive(Debug, clap::Args)]
 #[command(after_help = ROOT_HELP)]
 pub(crate) struct RootArgs {
-    /// The root: a ROCm release, for example 6.4.3.
+    /// The root, for example 6.4.3 for that ROCm release.
     pub(crate) name: Option<String>,
     /// Remove the root from the cache.
     #[arg(long, requires = "name", conflicts_with = "program")]
@@ -122,7 +122,7 @@ pub(crate) struct RootArgs {
 
 const ROOT_HELP: &str = "\
 Exit code: the program's own; 69 where the root cannot be had (the archive has those versions \
-no more, or is out of reach, or mmdebstrap is not installed); 125 where rdnafix itself fails, \
+no more, or is out of reach, mmdebstrap is not installed, or namespaces are not allowed); 125 where rdnafix itself fails, \
 126 where PROGRAM does not start, 127 where it is not found.
 
 Environment: RDNAFIX_MIRROR is the mirror of the Debian archive to use; XDG_CACHE_HOME is where \

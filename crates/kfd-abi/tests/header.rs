@@ -99,15 +99,18 @@ fn structure(
     }
 }
 
-/// Assertions for every flag that the header has, and how many those are at least.
+/// Flags that headers of older kernels lack.
+const NEWER_FLAGS: &[&str] = &["CONTIGUOUS", "EXT_COHERENT"];
+
+/// An assertion for every flag.
 fn flags(source: &mut String, prefix: &str, names: &Names) {
     for (bit, name) in names {
-        let name = format!("{prefix}{name}");
-        writeln!(
-            source,
-            "#ifdef {name}\n_Static_assert((unsigned){name} == {bit}u, \"\");\n#endif"
-        )
-        .unwrap();
+        let assertion = format!("_Static_assert((unsigned){prefix}{name} == {bit}u, \"\");");
+        if NEWER_FLAGS.contains(name) {
+            writeln!(source, "#ifdef {prefix}{name}\n{assertion}\n#endif").unwrap();
+        } else {
+            writeln!(source, "{assertion}").unwrap();
+        }
     }
 }
 

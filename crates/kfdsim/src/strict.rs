@@ -20,9 +20,6 @@ use crate::sys;
 /// what shells use.
 const EXIT_CODE: c_int = 86;
 
-/// `KFD_MAX_NUM_OF_QUEUES_PER_PROCESS` (kfd_priv.h).
-const QUEUE_IDS: u32 = 1024;
-
 /// More of a kind is only counted.
 const LISTED: usize = 32;
 
@@ -135,7 +132,7 @@ impl Report {
         }
         let (gems, exports) = state.memory.handles();
         report.counts = vec![
-            ((0..QUEUE_IDS).filter(|id| state.queues.get(*id).is_some()).count(), "queues"),
+            (state.queues.count(), "queues"),
             (state.events.count(), "events"),
             (gems, "GEM handles"),
             (exports, "dma-bufs"),

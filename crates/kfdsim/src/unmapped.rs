@@ -45,7 +45,7 @@ const USER_END: u64 = 1 << 47;
 /// What the kernel is going to refuse (HIP unmaps what it could not map) takes nothing away.
 pub(crate) fn note(start: u64, size: u64) {
     let end = start.saturating_add(size).saturating_add(4095) & !4095;
-    if !start.is_multiple_of(4096) || end > USER_END {
+    if size == 0 || !start.is_multiple_of(4096) || end > USER_END {
         return;
     }
     if end <= LOWEST.load(Ordering::Acquire) || start >= HIGHEST.load(Ordering::Acquire) {

@@ -86,6 +86,9 @@ fn host_malloc_flags(flags: u32, level: Level) -> HostFlags {
         }
     } else if flags == f::DEFAULT {
         Ok((f::NON_COHERENT, Reason::NobodyAsked))
+    } else if flags & (f::COHERENT | f::UNCACHED) == f::COHERENT | f::UNCACHED {
+        // 7.2.4 refuses the pair; what is refused stays refused.
+        Err(Reason::UnknownFlags)
     } else if flags & EXPLICIT != 0 {
         if level >= Level::Full {
             let kept = flags & !(f::COHERENT | f::UNCACHED);

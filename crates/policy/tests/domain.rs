@@ -295,3 +295,12 @@ fn the_levels_add_what_the_design_says() {
         }
     }
 }
+
+/// 7.2.4 refuses it; a rewritten call would succeed.
+#[test]
+fn a_pair_of_flags_that_a_release_refuses_is_left_to_it() {
+    let flags = host_malloc::COHERENT | host_malloc::UNCACHED | host_malloc::PORTABLE;
+    let gpu = GfxTarget::from_name("gfx1030");
+    let got = decide(Request::HostMalloc { flags }, gpu, Caller::Program, Level::Full);
+    assert_eq!(got.action, Action::Forward);
+}

@@ -13,6 +13,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chroot, getgid, getuid};
 
+use super::make::Unavailable;
+
 /// Directories that are the machine's in every root.
 const OF_THE_MACHINE: [&str; 10] =
     ["dev", "home", "media", "mnt", "proc", "root", "run", "srv", "sys", "tmp"];
@@ -43,8 +45,9 @@ pub(crate) fn enter(tree: &Path) -> Result<()> {
         place(&entry, &new, Access::AsBefore)?;
     }
     chroot(&new).with_context(|| format!("cannot change the root to {}", new.display()))?;
-    let back = directory.ok().filter(|directory| std::env::set_current_dir(directory).is_ok());
-    if back.is_none() {
+    let directory = directory.unwrap_or_else(|_| "/".into());
+    if std::env::set_current_dir(&directory).is_err() {
+        eprintln!("rdnafix: {} is not there in the root: running in /", directory.display());
         std::env::set_current_dir("/").context("cannot change to /")?;
     }
     Ok(())
@@ -70,7 +73,7 @@ fn new_namespace() -> Result<()> {
             }
             _ => "",
         };
-        anyhow::anyhow!("cannot make a user namespace: {error}{way_out}")
+        Unavailable(format!("cannot make a user namespace: {error}{way_out}"))
     })?;
     let write = |file: &str, text: &str| {
         fs::write(file, text).with_context(|| format!("cannot write {file}"))

@@ -30,7 +30,7 @@ const LIST_PACKAGES: &str = "ls \"$1/var/cache/apt/archives\" >\"$1/packages\"";
 
 /// A root that cannot be had here, or not any more: nothing is wrong with rdnafix or the root.
 #[derive(Debug)]
-pub(crate) struct Unavailable(String);
+pub(crate) struct Unavailable(pub(super) String);
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,8 +100,10 @@ pub(crate) fn make(recipe: &Recipe) -> Result<Root> {
         return Ok(root);
     }
     eprintln!("rdnafix: making the root {}: {}", recipe.name, recipe.about);
+    let prefix = format!(".{}-", recipe.name);
+    remove_interrupted(&cache, &prefix)?;
     let part = tempfile::Builder::new()
-        .prefix(&format!(".{}-", recipe.name))
+        .prefix(&prefix)
         .tempdir_in(&cache)
         .with_context(|| format!("cannot make a directory in {}", cache.display()))?;
     let new = part.path().join("tree");
@@ -132,6 +134,20 @@ pub(crate) fn remove(recipe: &Recipe) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(removed)
+}
+
+/// Removes what an interrupted making has left; nobody else makes this root now.
+fn remove_interrupted(cache: &Path, prefix: &str) -> Result<()> {
+    for entry in fs::read_dir(cache).with_context(|| format!("cannot read {}", cache.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // What tempfile adds has no dash; another root's name may begin with this one.
+        if name.strip_prefix(prefix).is_some_and(|random| !random.contains('-')) {
+            fs::remove_dir_all(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn tree(recipe: &Recipe) -> Result<PathBuf> {
@@ -335,6 +351,18 @@ mod tests {
         let error = check(&recipe, tree.path()).unwrap_err();
         let why = &error.downcast_ref::<Unavailable>().unwrap().0;
         assert!(why.contains("libamdhip64-6 6.5.0-5 now, and no longer 6.4.3"), "{why}");
+    }
+
+    #[test]
+    fn what_was_interrupted_is_removed_and_nothing_else() {
+        let cache = tempfile::tempdir().unwrap();
+        for name in [".6.4.3-aBc123", ".6.4.3-b-aBc123", "6.4.3-0123456789abcdef"] {
+            fs::create_dir_all(cache.path().join(name).join("tree")).unwrap();
+        }
+        remove_interrupted(cache.path(), ".6.4.3-").unwrap();
+        assert!(!cache.path().join(".6.4.3-aBc123").exists());
+        assert!(cache.path().join(".6.4.3-b-aBc123").exists());
+        assert!(cache.path().join("6.4.3-0123456789abcdef").exists());
     }
 
     #[test]

@@ -92,8 +92,8 @@ fn list(json: bool) -> Result<ExitCode> {
     let width = listed.iter().map(|root| root.name.len()).max().unwrap_or(0);
     let mut table = String::new();
     for root in &listed {
-        let state = if root.path.is_some() { "made" } else { "-" };
-        let _ = writeln!(table, "{:width$}  {state:4}  {}", root.name, root.about);
+        let state = if root.path.is_some() { "made" } else { "not made" };
+        let _ = writeln!(table, "{:width$}  {state:8}  {}", root.name, root.about);
     }
     print(&table)?;
     Ok(ExitCode::SUCCESS)

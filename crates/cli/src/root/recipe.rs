@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Changes when roots are made in another way, so that older ones are not used any more.
@@ -31,14 +31,15 @@ const FILES: [(&str, &str); 12] = [
 ];
 
 /// A recipe.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recipe {
     #[serde(skip)]
     pub(crate) name: &'static str,
     #[serde(skip)]
     pub(crate) hash: String,
-    /// One line for people.
+    /// One line for people, which makes no other root.
+    #[serde(skip_serializing)]
     pub(crate) about: String,
     /// The suite of the archive; from further ones comes only what names them.
     pub(crate) suites: Vec<String>,
@@ -89,7 +90,8 @@ fn parse(name: &'static str, text: &str) -> Result<Recipe> {
     let mut recipe: Recipe =
         toml::from_str(text).with_context(|| format!("roots/{name}.toml is not a recipe"))?;
     let mut hash = Sha256::new();
-    for part in [METHOD, name, text].into_iter().chain(BASE) {
+    let contents = serde_json::to_string(&recipe).context("cannot write a recipe")?;
+    for part in [METHOD, name, &contents].into_iter().chain(BASE) {
         hash.update(part);
         hash.update([0]);
     }
@@ -124,13 +126,15 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_follows_the_text() {
+    fn the_hash_follows_what_is_in_the_root() {
         let text = "about = ''\nsuites = []\npackages = []\n";
         let first = parse("a", text).unwrap();
         assert_eq!(first.hash.len(), 16);
         assert_eq!(first.hash, parse("a", text).unwrap().hash);
         assert_ne!(first.hash, parse("b", text).unwrap().hash);
-        assert_ne!(first.hash, parse("a", &format!("{text}# more\n")).unwrap().hash);
+        let other = |from, to| parse("a", &text.replace(from, to)).unwrap().hash;
+        assert_ne!(first.hash, other("packages = []", "packages = ['p']"));
+        assert_eq!(first.hash, other("about = ''", "about = 'other words'"));
     }
 
     #[test]

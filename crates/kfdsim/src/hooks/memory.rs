@@ -110,9 +110,7 @@ redhook::hook! {
 redhook::hook! {
     unsafe fn munmap(address: *mut c_void, length: size_t) -> c_int => munmap_hook {
         // Before the call: afterwards another thread may already have the address again.
-        if (address as u64).is_multiple_of(4096) && length > 0 {
-            unmapped::note(address as u64, length as u64);
-        }
+        unmapped::note(address as u64, length as u64);
         // SAFETY: the caller's own call.
         unsafe { sys::munmap(address, length) }
     }

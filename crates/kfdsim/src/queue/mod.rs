@@ -240,6 +240,10 @@ impl Queues {
         !self.all.is_empty()
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     pub(crate) fn free_id(&self) -> Option<u32> {
         (0..MAX_QUEUES).find(|id| !self.all.contains_key(id))
     }
