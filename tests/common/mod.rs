@@ -6,6 +6,7 @@
 pub mod artifact;
 pub mod boards;
 pub mod pair;
+pub mod patched;
 pub mod release;
 pub mod sequence;
 

@@ -1,0 +1,84 @@
+//! The patched libraries of ROCm 6.4.3, built for real by `rdnafix build` from the archive's
+//! source, in the root that has the compilers. Slow once: what did not change is not built again.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::artifact::artifact;
+
+const RELEASE: &str = "6.4.3";
+
+/// The root that has the compilers and the sources.
+pub const BUILD_ROOT: &str = "build-6.4.3";
+
+/// The prefix that they are installed in. `None`, after a line that says why, where they cannot
+/// be had here.
+pub fn patched() -> Option<PathBuf> {
+    static PREFIX: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PREFIX.get_or_init(build).clone()
+}
+
+fn build() -> Option<PathBuf> {
+    if let Ok(only) = std::env::var("RDNAFIX_TEST_RELEASE")
+        && only != RELEASE
+    {
+        println!("SKIPPED: the patched libraries of ROCm {RELEASE}: only {only} is asked for");
+        return None;
+    }
+    let cache = cache();
+    fs::create_dir_all(&cache).expect("the cache is writable");
+    let prefix = cache.join(format!("patched-{RELEASE}-{:016x}", recipe()));
+    // A second builder is turned away; a second test waits.
+    let lock = File::create(cache.join("patched.lock")).expect("the cache is writable");
+    lock.lock().expect("a lock");
+    let mut command = Command::new(artifact("rdnafix"));
+    command.args(["sim", "root", BUILD_ROOT, "--"]).arg(artifact("rdnafix"));
+    command.args(["build", "rocm", "--release", RELEASE, "--from", "debian", "--prefix"]);
+    let output = command.arg(&prefix).output().expect("the command starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(0) => Some(prefix),
+        // EX_UNAVAILABLE
+        Some(69) => {
+            let why = said.lines().last().unwrap_or_default();
+            println!("SKIPPED: the patched libraries of ROCm {RELEASE}: {why}");
+            None
+        }
+        _ => panic!("{command:?}: {}\n{said}", output.status),
+    }
+}
+
+/// `rdnafix`'s own, so that all that it keeps can be found and removed in one place.
+fn cache() -> PathBuf {
+    let absolute =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    cache.expect("XDG_CACHE_HOME or HOME is set").join("rdnafix")
+}
+
+/// Of the patches and of how the libraries are built: two checkouts of the repository that
+/// differ in them have two prefixes, and neither changes under the other's tests.
+fn recipe() -> u64 {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<PathBuf> = Vec::new();
+    for directory in ["patches", "crates/cli/releases", "crates/cli/src/build"] {
+        collect(&repository.join(directory), &mut files);
+    }
+    files.sort();
+    let mut hash = DefaultHasher::new();
+    for file in files {
+        let name = file.strip_prefix(repository).expect("it is in the repository");
+        (name, fs::read(&file).expect("it is readable")).hash(&mut hash);
+    }
+    hash.finish()
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("a directory of the repository") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { collect(&path, files) } else { files.push(path) }
+    }
+}
