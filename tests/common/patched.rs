@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -33,7 +34,9 @@ fn build() -> Option<PathBuf> {
     let prefix = cache.join(format!("patched-{RELEASE}-{:016x}", recipe()));
     // A second builder is turned away; a second test waits.
     let lock = File::create(cache.join("patched.lock")).expect("the cache is writable");
-    lock.lock().expect("a lock");
+    // SAFETY: the descriptor is open; closing it ends the lock.
+    let locked = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) };
+    assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
     let mut command = Command::new(artifact("rdnafix"));
     command.args(["sim", "root", BUILD_ROOT, "--"]).arg(artifact("rdnafix"));
     command.args(["build", "rocm", "--release", RELEASE, "--from", "debian", "--prefix"]);
