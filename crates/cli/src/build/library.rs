@@ -1,0 +1,82 @@
+//! Checking a library that was built: that it is what its name says, and will find what it needs
+//! where it is installed. Reads only.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use object::elf::{self, DynamicTag};
+use object::read::elf::{Dyn, ElfFile64, FileHeader};
+use object::{Endianness, Object, ObjectSymbol};
+
+use super::release::Component;
+
+/// What the patches read, and nothing else in ROCm does.
+const OF_THE_PATCHES: &[u8] = b"RDNAFIX_POLICY";
+
+/// Checks a library.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check(component: &Component, patched: bool, library: &Path) -> Result<()> {
+    let is_hip = component.library.starts_with("libamdhip64");
+    let exported = if is_hip {
+        ["hipMallocManaged", "hipHostMalloc"]
+    } else {
+        ["hsa_init", "hsa_amd_memory_pool_allocate"]
+    };
+    let data = fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
+    let name = library.display();
+    let file =
+        ElfFile64::<Endianness>::parse(&*data).with_context(|| format!("{name}: no ELF file"))?;
+    let names: Vec<&str> = file.dynamic_symbols().filter_map(|symbol| symbol.name().ok()).collect();
+    for function in exported {
+        if !names.contains(&function) {
+            bail!("{name}: does not export {function}");
+        }
+    }
+    let dynamic = dynamic(&file, &data).with_context(|| format!("{name}: its dynamic section"))?;
+    let all = |tag: DynamicTag| {
+        dynamic.iter().filter(move |(of, _)| *of == tag).map(|(_, text)| &text[..])
+    };
+    if all(elf::DT_SONAME).next() != Some(&component.library) {
+        bail!("{name}: its soname is not {}", component.library);
+    }
+    if is_hip {
+        let paths: Vec<&str> = all(elf::DT_RUNPATH).collect();
+        if paths != ["$ORIGIN"] {
+            bail!(
+                "{name}: its RUNPATH is {paths:?} and not $ORIGIN, where the patched libhsa-runtime64 is"
+            );
+        }
+        if !all(elf::DT_NEEDED).any(|needed| needed.starts_with("libhsa-runtime64.so.")) {
+            bail!("{name}: does not need libhsa-runtime64");
+        }
+    }
+    if memchr(&data, OF_THE_PATCHES) != patched {
+        bail!("{name}: {}", if patched { "the patches are not in it" } else { "it is not stock" });
+    }
+    Ok(())
+}
+
+fn memchr(data: &[u8], wanted: &[u8]) -> bool {
+    data.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// The entries of the dynamic section that are texts.
+fn dynamic(file: &ElfFile64<'_, Endianness>, data: &[u8]) -> Result<Vec<(DynamicTag, String)>> {
+    let endian = file.endian();
+    let sections = file.elf_header().sections(endian, data)?;
+    let (entries, strings) = sections.dynamic(endian, data)?.context("there is none")?;
+    let strings = sections.strings(endian, data, strings)?;
+    let texts = [elf::DT_SONAME, elf::DT_RUNPATH, elf::DT_NEEDED];
+    entries
+        .iter()
+        .map(|entry| (entry.d_tag(endian), entry))
+        .filter(|(tag, _)| texts.contains(tag))
+        .map(|(tag, entry)| {
+            let text = entry.string(endian, strings)?;
+            Ok((tag, String::from_utf8_lossy(text).into_owned()))
+        })
+        .collect()
+}
