@@ -67,7 +67,7 @@ fn cache() -> PathBuf {
 fn recipe() -> u64 {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files: Vec<PathBuf> = Vec::new();
-    for directory in ["patches", "crates/cli/releases", "crates/cli/src/build"] {
+    for directory in ["patches", "crates/cli/releases"] {
         collect(&repository.join(directory), &mut files);
     }
     files.sort();
