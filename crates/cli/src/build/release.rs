@@ -35,7 +35,7 @@ pub(super) struct Component {
     /// Upstream's repository and tag.
     pub(super) git: String,
     pub(super) tag: String,
-    /// How the tag's commit begins.
+    /// How the tag's commit began when the record was made.
     pub(super) commit: String,
     /// The target of the build.
     pub(super) target: String,

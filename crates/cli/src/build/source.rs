@@ -147,20 +147,12 @@ fn clone(component: &Component, download: &Path, log: &Log) -> Result<PathBuf> {
     let head = Command::new("git").arg("-C").arg(&target).args(["rev-parse", "HEAD"]).output()?;
     let head = String::from_utf8_lossy(&head.stdout).trim().to_owned();
     log.line(&format!("{} {} is {head}", component.git, component.tag))?;
-    if !head.starts_with(&component.commit) {
-        bail!(
-            "{}: the tag {} is the commit {head} and not {}, as recorded: somebody has moved it; \
-             --from debian or --from DIR takes the source from elsewhere",
-            component.git,
-            component.tag,
-            component.commit
-        );
-    }
+    fs::write(download.join(format!("{}.commit", component.name)), &head)?;
     Ok(target)
 }
 
-/// Unpacks what was fetched if need be, and puts what is built from into `pristine`. Gives its
-/// hash: that of the release, or of the user's own tree.
+/// Unpacks what was fetched if need be, and puts what is built from into `pristine`: the files of
+/// the release as recorded, or the user's own tree.
 ///
 /// # Errors
 /// Where it is not what was recorded and not a tree of the user's, or cannot be unpacked.
@@ -182,8 +174,20 @@ pub(super) fn unpack(
         return tree::recorded(new.path(), &record, pristine);
     }
     if matches!(from, From::Git) {
-        return tree::recorded(fetched, &record, pristine)
-            .with_context(|| format!("{} {}", component.git, component.tag));
+        // What counts is what is in the files: the commit is named to tell what has happened.
+        let head = fs::read_to_string(fetched.with_extension("commit")).unwrap_or_default();
+        let moved = if head.starts_with(&component.commit) {
+            String::new()
+        } else {
+            format!(", which is the commit {head} now and was {}", component.commit)
+        };
+        log.line(&format!("{} {}{moved}", component.git, component.tag))?;
+        return tree::recorded(fetched, &record, pristine).with_context(|| {
+            format!(
+                "{} {}{moved} (--from debian or --from DIR takes the source from elsewhere)",
+                component.git, component.tag
+            )
+        });
     }
     tree::synchronise(fetched, pristine)?;
     let files = tree::contents(pristine)?;
