@@ -13,7 +13,10 @@ pub(crate) struct BuildArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BuildCommand {
+    Check(CheckArgs),
     Rocm(RocmArgs),
+    /// Check that an overlay is as it was installed.
+    Verify(PrefixArgs),
     /// Make an overlay /opt/rocm, by update-alternatives; `uninstall` takes it back.
     SetDefault(PrefixArgs),
     /// Remove an overlay that was built: exactly what was installed.
@@ -60,6 +63,17 @@ const ROCM_HELP: &str = "\
 The work is kept in $XDG_CACHE_HOME/rdnafix/build [default: ~/.cache], a log for each step in it;
 `rdnafix build clean` frees it. Without changing this machine, on any distribution:
   rdnafix sim root build-6.4.3 -- rdnafix build rocm --prefix DIR";
+
+/// Say whether this machine has what a build needs. Changes nothing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The release.
+    #[arg(long, value_name = "VERSION", default_value = "6.4.3")]
+    pub(crate) release: String,
+    /// Print the missing Debian packages only, one a line.
+    #[arg(long)]
+    pub(crate) packages: bool,
+}
 
 /// An overlay.
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! Checking a library that was built: that it is what its name says, and will find what it needs
 //! where it is installed. Reads only.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -63,6 +64,39 @@ fn memchr(data: &[u8], wanted: &[u8]) -> bool {
     data.windows(wanted.len()).any(|window| window == wanted)
 }
 
+/// What a library must find where it is used, such as `GLIBC` and `2.38`: of each family of
+/// versions the newest that it names. What is built on a newer system may not start on an older.
+///
+/// # Errors
+/// Where it is no ELF file.
+pub(super) fn needs(library: &Path) -> Result<BTreeMap<String, String>> {
+    let data = fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
+    let file = ElfFile64::<Endianness>::parse(&*data)
+        .with_context(|| format!("{}: no ELF file", library.display()))?;
+    let endian = file.endian();
+    let sections = file.elf_header().sections(endian, &*data)?;
+    let mut newest: BTreeMap<String, String> = BTreeMap::new();
+    let Some((mut files, strings)) = sections.gnu_verneed(endian, &*data)? else {
+        return Ok(newest);
+    };
+    let strings = sections.strings(endian, &*data, strings)?;
+    while let Some((_, mut versions)) = files.next()? {
+        while let Some(version) = versions.next()? {
+            let name = String::from_utf8_lossy(version.name(endian, strings)?).into_owned();
+            let Some((family, version)) = name.rsplit_once('_') else { continue };
+            let numbers = |text: &str| -> Vec<u32> {
+                text.split('.').filter_map(|part| part.parse().ok()).collect()
+            };
+            let known = newest.entry(family.to_owned()).or_default();
+            if numbers(version) > numbers(known) {
+                version.clone_into(known);
+            }
+        }
+    }
+    newest.retain(|_, version| !version.is_empty());
+    Ok(newest)
+}
+
 /// The entries of the dynamic section that are texts.
 fn dynamic(file: &ElfFile64<'_, Endianness>, data: &[u8]) -> Result<Vec<(DynamicTag, String)>> {
     let endian = file.endian();
@@ -79,4 +113,16 @@ fn dynamic(file: &ElfFile64<'_, Endianness>, data: &[u8]) -> Result<Vec<(Dynamic
             Ok((tag, String::from_utf8_lossy(text).into_owned()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_version_of_each_family_is_what_is_needed() {
+        let needs = needs(&std::env::current_exe().unwrap()).unwrap();
+        let glibc = &needs["GLIBC"];
+        assert!(glibc.starts_with("2.") && glibc.len() > 3, "{needs:?}");
+    }
 }

@@ -44,6 +44,8 @@ pub(super) struct Built {
     pub(super) patches: Vec<(String, String)>,
     /// The hash of everything that it was made from.
     pub(super) inputs: String,
+    /// What must be where it is used: `GLIBC` 2.38, ...
+    pub(super) needs: BTreeMap<String, String>,
 }
 
 /// The manifest of a prefix; `None` where there is nothing.
@@ -73,6 +75,24 @@ pub(super) fn read(prefix: &Path) -> Result<Option<Manifest>> {
 }
 
 impl Manifest {
+    /// `ROCm 6.4.3 patched`
+    pub(super) fn title(&self) -> String {
+        format!("ROCm {} {}", self.release, if self.patched { "patched" } else { "stock" })
+    }
+
+    /// What must be where it is used, of both libraries: `GLIBC 2.38, GLIBCXX 3.4.32`.
+    pub(super) fn needs(&self) -> String {
+        let mut all: Vec<String> = self
+            .components
+            .iter()
+            .flat_map(|built| &built.needs)
+            .map(|(family, version)| format!("{family} {version}"))
+            .collect();
+        all.sort();
+        all.dedup();
+        all.join(", ")
+    }
+
     /// That nobody has changed or added anything.
     ///
     /// # Errors

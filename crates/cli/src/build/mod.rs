@@ -18,10 +18,10 @@ mod tree;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 pub(crate) use self::args::BuildArgs;
-use self::args::BuildCommand;
+use self::args::{BuildCommand, CheckArgs};
 pub(crate) use self::child::Interrupted;
 use crate::stdout::print;
 
@@ -31,7 +31,21 @@ use crate::stdout::print;
 /// What the machine lacks, a step that failed, a prefix that is not ours.
 pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
     match &args.command {
+        BuildCommand::Check(args) => check(args)?,
         BuildCommand::Rocm(args) => rocm::build(args)?,
+        BuildCommand::Verify(args) => {
+            let prefix = prefix::allowed(&args.prefix)?;
+            let manifest = manifest::read(&prefix)?;
+            let manifest = manifest
+                .with_context(|| format!("--prefix '{}': there is nothing", prefix.display()))?;
+            manifest.expect_untouched(&prefix)?;
+            print(&format!(
+                "{}: {} files as they were installed; it needs {}\n",
+                manifest.title(),
+                manifest.files.len(),
+                manifest.needs()
+            ))?;
+        }
         BuildCommand::SetDefault(args) => {
             let prefix = prefix::allowed(&args.prefix)?;
             let lost = alternatives::set(&prefix)?;
@@ -48,4 +62,22 @@ pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
         BuildCommand::Clean(args) => kept::clean(args.release.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn check(args: &CheckArgs) -> Result<()> {
+    let release = release::named(&args.release)?;
+    if args.packages {
+        let mut packages = preflight::missing(&release);
+        packages.push("");
+        return print(&packages.join("\n"));
+    }
+    let work = kept::directory()?;
+    let from = source::From::named(None)?;
+    let machine = preflight::check(&release, &from, &work, &work, None)?;
+    print(&format!(
+        "ROCm {} can be built here, {} compilers at once:\n  {}\n",
+        release.name,
+        machine.jobs,
+        machine.versions.join("\n  ")
+    ))
 }

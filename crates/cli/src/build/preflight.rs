@@ -93,6 +93,17 @@ pub(super) fn check(
     Ok(Machine { jobs, toolchain: inputs.hash(), versions })
 }
 
+/// The Debian packages of what is missing.
+pub(super) fn missing(release: &Release) -> Vec<&str> {
+    let mut packages: Vec<&str> = Vec::new();
+    for need in release.needs.iter().filter(|need| found(need).is_err()) {
+        if !packages.contains(&&need.package[..]) {
+            packages.push(&need.package);
+        }
+    }
+    packages
+}
+
 /// The file of a command.
 pub(super) fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -126,7 +137,8 @@ fn found(need: &Need) -> std::result::Result<String, String> {
 fn way_out(release: &str, packages: &[&str]) -> String {
     let root = format!(
         "without changing this machine: rdnafix sim root build-{release} -- rdnafix build rocm \
-         --release {release} --prefix DIR"
+         --release {release} --prefix DIR\n  (what is built there runs where the C and C++ libraries are \
+         as new as in that root)"
     );
     let list = packages.join(" ");
     let here = name_of_system();

@@ -51,12 +51,19 @@ pub(super) fn build(args: &RocmArgs) -> Result<()> {
     let prefix = plan.prefix.display();
     plan.run(&work, &machine)?;
     let lost = if args.set_default { alternatives::set(&plan.prefix)? } else { None };
+    let manifest = manifest::read(&plan.prefix)?.context("it was installed")?;
     if args.json {
-        return print(&format!("{}\n", json!({ "event": "installed", "prefix": plan.prefix })));
+        let event =
+            json!({ "event": "installed", "prefix": plan.prefix, "needs": manifest.needs() });
+        return print(&format!("{event}\n"));
     }
     print(&format!(
-        "ROCm {} {kind}: {prefix}\nuse it in a shell:  . '{prefix}/bin/env.sh'\nremove it:  rdnafix build uninstall --prefix '{prefix}'\n",
-        plan.release.name,
+        "{}: {prefix}\n\
+         it needs where it is used: {}\n\
+         use it in a shell:  . '{prefix}/bin/env.sh'\n\
+         remove it:  rdnafix build uninstall --prefix '{prefix}'\n",
+        manifest.title(),
+        manifest.needs(),
     ))?;
     if let Some(lost) = lost {
         eprintln!("rdnafix: {lost}");
@@ -203,6 +210,7 @@ impl Plan {
         })?;
         let of_upstream = !matches!(self.from, From::Directory(_))
             || fs::read_to_string(&place)?.ends_with(&component.tarball);
+        let library = compile::library(component, &objects)?;
         let built = Built {
             name: name.clone(),
             library: component.library.clone(),
@@ -215,8 +223,9 @@ impl Plan {
                 .map(|patch| (patch.name.clone(), hex(&Sha256::digest(patch.text))))
                 .collect(),
             inputs: hash,
+            needs: library::needs(&library)?,
         };
-        Ok((compile::library(component, &objects)?, built))
+        Ok((library, built))
     }
 
     fn series(&self, component: &Component) -> Result<Series> {
