@@ -128,7 +128,7 @@ libraries_are_used() {
 
 rocminfo_runs() {
     on "$1" "$work/log" "$prefix/lib" rocminfo >"$work/out" || return
-    grep -q "Name: *$1\$" "$work/out" || {
+    grep -q "Name: *$1 *\$" "$work/out" || {
         say "rocminfo does not list $1"
         return 1
     }
@@ -194,7 +194,7 @@ if [[ $patched == true ]]; then
 else
     check "hipHostMalloc(0) is coherent on gfx1030 (simulated)" host_memory gfx1030 true
 fi
-for gpu in gfx1100 gfx90a; do
+for gpu in gfx1100 gfx906; do
     check "the kernel is asked for what stock asks for on $gpu (simulated)" as_stock "$gpu"
 done
 check "PyTorch" pytorch

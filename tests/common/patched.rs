@@ -45,16 +45,21 @@ fn build() -> Option<PathBuf> {
 
 /// Builds them with more arguments, and with this set, as `NAME=VALUE`.
 pub fn again(arguments: &[&str], set: &[String]) -> Output {
-    fs::create_dir_all(cache()).expect("the cache is writable");
-    // A second builder is turned away; a second test waits.
-    let lock = File::create(cache().join("patched.lock")).expect("the cache is writable");
-    // SAFETY: the descriptor is open; closing it ends the lock.
-    let locked = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) };
-    assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
+    let _lock = turn();
     let mut command = Command::new(artifact("rdnafix"));
     command.args(["sim", "root", BUILD_ROOT, "--", "env"]).args(set).arg(artifact("rdnafix"));
     command.args(["build", "rocm", "--release", RELEASE]).args(arguments);
     command.arg("--prefix").arg(prefix()).output().expect("the command starts")
+}
+
+/// Waits until no other test builds them; a second builder is turned away.
+pub fn turn() -> File {
+    fs::create_dir_all(cache()).expect("the cache is writable");
+    let lock = File::create(cache().join("patched.lock")).expect("the cache is writable");
+    // SAFETY: the descriptor is open; closing it ends the lock.
+    let locked = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) };
+    assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
+    lock
 }
 
 fn prefix() -> PathBuf {
