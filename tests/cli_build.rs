@@ -3,12 +3,12 @@
 mod build_common;
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use build_common::cli_common::patched::{again, patched};
-use build_common::cli_common::{output, rdnafix, succeed, text};
-use build_common::{Bench, events, wait_until};
+use build_common::cli_common::{output, rdnafix, root, succeed, text};
+use build_common::{Bench, HIP, events, wait_until};
 use object::{Object, ObjectSymbol};
 use serde_json::Value;
 
@@ -32,6 +32,11 @@ fn the_patched_libraries_of_rocm_are_built_from_the_archives_source() {
         assert!(!component["patches"].as_array().unwrap().is_empty());
         assert!(component["upstream"].as_str().unwrap().contains("rocm-6.4.3"));
     }
+    let verify = ["build", "verify", "--prefix", prefix.to_str().unwrap()];
+    let said = text(&succeed(&mut rdnafix(verify)).stdout);
+    let glibc = said.split_once("GLIBC ").expect(&said).1.split([',', '\n']).next().unwrap();
+    let document = fs::read_to_string(root().join("docs/build.md")).unwrap();
+    assert!(document.contains(&format!("needs glibc {glibc} ")), "docs/build.md: glibc {glibc}");
 }
 
 #[test]
@@ -247,6 +252,36 @@ fn an_interrupted_build_leaves_no_process_and_the_next_one_goes_on() {
 }
 
 #[test]
+fn a_build_that_is_killed_at_any_point_comes_to_the_same_in_the_end() {
+    let Some(bench) = Bench::new() else { return };
+    let libraries = || {
+        ["libamdhip64.so.6", "libhsa-runtime64.so.1"]
+            .map(|name| fs::read(bench.prefix().join("lib").join(name)).unwrap())
+    };
+    let begun = Instant::now();
+    bench.build();
+    let (whole, steps) = (begun.elapsed(), 12);
+    let undisturbed = libraries();
+    let prefix = bench.prefix().display().to_string();
+    succeed(&mut rdnafix(["build", "uninstall", "--prefix", &prefix]));
+    succeed(&mut bench.rdnafix(&["build", "clean"]));
+    for step in 0..steps {
+        // Another source each time, so that there is always something to do.
+        bench.write("source/clr/hip.c", &format!("{HIP}/* {step} */\n"));
+        let mut child =
+            bench.command(&[]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(whole * step / steps);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    wait_until("its processes are gone", || bench.processes().is_empty());
+    bench.write("source/clr/hip.c", HIP);
+    bench.build();
+    assert!(libraries() == undisturbed);
+    assert_eq!(fs::read_dir(bench.path("opt")).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
 fn a_second_builder_is_turned_away_and_disturbs_nothing() {
     let Some(bench) = Bench::new() else { return };
     bench.make_it_wait();
@@ -291,4 +326,11 @@ fn a_machine_that_lacks_the_compiler_is_told_before_anything_is_made() {
         assert!(said.contains(part), "{part} in\n{said}");
     }
     assert!(fs::read_dir(cache.path()).unwrap().next().is_none(), "nothing was made");
+    let mut packages = rdnafix(["build", "check", "--packages"]);
+    let packages = text(&succeed(packages.env("PATH", cache.path())).stdout);
+    assert!(packages.lines().any(|line| line == "clang-21"), "{packages}");
+    let Some(bench) = Bench::new() else { return };
+    let said = text(&succeed(&mut bench.rdnafix(&["build", "check"])).stdout);
+    assert!(said.contains("can be built here") && said.contains("clang-21: "), "{said}");
+    assert!(!bench.path("cache").exists());
 }

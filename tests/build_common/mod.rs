@@ -39,11 +39,7 @@ impl Bench {
         );
         bench.write("source/clr/CMakeLists.txt", CLR);
         bench.write("source/clr/hsa.c", "int hsa_init(void) { return 0; }\n");
-        bench.write(
-            "source/clr/hip.c",
-            "int hsa_init(void);\nint hipHostMalloc(void) { return hsa_init(); }\n\
-             int hipMallocManaged(void) { return 0; }\n",
-        );
+        bench.write("source/clr/hip.c", HIP);
         Some(bench)
     }
 
@@ -220,4 +216,11 @@ set_target_properties(hsa PROPERTIES OUTPUT_NAME hsa-runtime64 SOVERSION 1)
 add_library(amdhip64 SHARED hip.c)
 set_target_properties(amdhip64 PROPERTIES SOVERSION 6)
 target_link_libraries(amdhip64 hsa)
+";
+
+/// The file of the small clr that has HIP's functions.
+pub const HIP: &str = "\
+int hsa_init(void);
+int hipHostMalloc(void) { return hsa_init(); }
+int hipMallocManaged(void) { return 0; }
 ";
