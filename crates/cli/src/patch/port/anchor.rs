@@ -83,10 +83,9 @@ fn expression(tokens: &[Token]) -> usize {
     let mut depth = 0;
     for (index, token) in tokens.iter().enumerate() {
         match &token.text[..] {
+            "," | ";" | ")" | "]" | "}" if depth == 0 => return index,
             "(" | "[" | "{" => depth += 1,
-            ")" | "]" | "}" if depth == 0 => return index,
             ")" | "]" | "}" => depth -= 1,
-            "," | ";" if depth == 0 => return index,
             _ => {}
         }
     }
@@ -125,7 +124,9 @@ mod tests {
     const TEXT: &str = "int f(int flags) {\n  int a = 0;\n  if (flags) {\n    a = call(b(1, 2),\n      \
         {3}, flags); // fine\n  }\n#if X\n  unsigned   int ihipFlags = 1;\n#endif\n  if (a) return 1;\n  return a;\n}\n";
 
-    fn found(anchor: &str) -> Result<Option<(usize, Vec<(String, String)>)>> {
+    type Line = (usize, Vec<(String, String)>);
+
+    fn found(anchor: &str) -> Result<Option<Line>> {
         let source = Source::parse(TEXT.as_bytes().to_vec())?;
         let function = source.definitions("f").next().unwrap();
         let parameters = [("flags_in_hook".to_owned(), "flags".to_owned())];

@@ -41,6 +41,13 @@ pub(crate) struct Files {
     parsed: RefCell<BTreeMap<PathBuf, Rc<Source>>>,
 }
 
+/// A file that was changed, or added where there is no old text.
+pub(crate) struct Change {
+    pub(crate) file: PathBuf,
+    pub(crate) old: Option<Rc<[u8]>>,
+    pub(crate) new: Rc<[u8]>,
+}
+
 /// A function that a hook is about.
 pub(crate) struct Place {
     pub(crate) file: PathBuf,
@@ -89,7 +96,7 @@ impl Files {
             if code && entry.path_is_symlink() {
                 files.links += 1;
             } else if entry.file_type().is_file() && code {
-                let text = files.from_disk(&path)?;
+                let text = read(root, &path)?;
                 files.texts.insert(path, text.into());
             } else if entry.file_type().is_file() {
                 files.others.push(path);
@@ -103,11 +110,6 @@ impl Files {
         &self.root
     }
 
-    fn from_disk(&self, file: &Path) -> Result<Vec<u8>> {
-        let path = self.root.join(file);
-        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
-    }
-
     /// Changes or adds a file, in memory.
     pub(crate) fn set(&mut self, file: PathBuf, text: Vec<u8>) {
         self.parsed.get_mut().remove(&file);
@@ -115,22 +117,23 @@ impl Files {
         self.before.entry(file).or_insert(old);
     }
 
-    /// What was changed or added since the last time: file, text before and text now.
-    pub(crate) fn take_changes(&mut self) -> Vec<(PathBuf, Option<Rc<[u8]>>, Rc<[u8]>)> {
+    /// What was changed or added since the last time.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         let before = std::mem::take(&mut self.before);
         before
             .into_iter()
             .map(|(file, old)| {
                 let new = self.texts[&file].clone();
-                (file, old, new)
+                Change { file, old, new }
             })
             .collect()
     }
 
-    /// Whether a file of the component has this word.
+    /// Whether a file of the component has this word; those that the patches add do not count.
     pub(crate) fn mention(&self, word: &str) -> bool {
         let finder = memmem::Finder::new(word);
-        self.texts.values().any(|text| finder.find(text).is_some())
+        let mut texts = self.texts.iter().filter(|(file, _)| !is_ours(file));
+        texts.any(|(_, text)| finder.find(text).is_some())
     }
 
     /// # Errors
@@ -141,8 +144,10 @@ impl Files {
             let line = line_of(text, finder.find(text)?);
             Some(format!("{}:{line}", file.display()))
         });
-        let name = |file: &&PathBuf| file.to_string_lossy().contains(MARK);
-        let named = || self.texts.keys().find(name).map(|file| file.display().to_string());
+        let named = || {
+            let file = self.texts.keys().find(|file| is_ours(file));
+            file.map(|file| file.display().to_string())
+        };
         if let Some(place) = text.or_else(named) {
             bail!(
                 "{place}: has '{MARK}': {} is patched already, wholly or in part; take the \
@@ -178,7 +183,7 @@ impl Files {
         if let Some(text) = self.texts.get(file) {
             return Ok(text.clone());
         }
-        let text: Rc<[u8]> = self.from_disk(file)?.into();
+        let text: Rc<[u8]> = read(&self.root, file)?.into();
         self.texts.insert(file.to_owned(), text.clone());
         Ok(text)
     }
@@ -259,6 +264,16 @@ impl Files {
             ),
         }
     }
+}
+
+fn read(root: &Path, file: &Path) -> Result<Vec<u8>> {
+    let path = root.join(file);
+    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// By its name alone: a file that the patches add.
+fn is_ours(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name.to_string_lossy().contains(MARK))
 }
 
 fn is_header(extension: &OsStr) -> bool {

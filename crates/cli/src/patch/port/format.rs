@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use diffy::{DiffOptions, PatchFormatter};
-use sha1::{Digest, Sha1};
 
+use super::super::blob::blob;
 use super::hooks::Idea;
 
 /// When the patches were first written. A patch that differed by its date alone would differ for
@@ -64,17 +64,21 @@ pub(crate) fn diff(
     new: &[u8],
     executable: bool,
 ) -> Result<Vec<u8>> {
-    let name = file.display();
+    // git quotes such names, and patch reads them in other ways.
+    let name = file
+        .to_str()
+        .filter(|name| !name.contains(|c: char| c.is_whitespace() || "\"\\".contains(c)))
+        .with_context(|| format!("'{}': a patch cannot name this file", file.display()))?;
     let mode = if executable { "100755" } else { "100644" };
     let mut options = DiffOptions::new();
     options.set_modified_filename(format!("b/{name}"));
     let mut text = format!("diff --git a/{name} b/{name}\n");
     if let Some(old) = old {
         options.set_original_filename(format!("a/{name}"));
-        let _ = writeln!(text, "index {}..{} {mode}", blob(old), blob(new));
+        let _ = writeln!(text, "index {}..{} {mode}", short(old), short(new));
     } else {
         options.set_original_filename("/dev/null");
-        let _ = write!(text, "new file mode {mode}\nindex {:012}..{}\n", 0, blob(new));
+        let _ = write!(text, "new file mode {mode}\nindex {:012}..{}\n", 0, short(new));
     }
     let old = old.unwrap_or_default();
     let mut hunks = Vec::new();
@@ -110,15 +114,8 @@ fn heading<'a>(above: &[&'a [u8]]) -> Option<&'a [u8]> {
 }
 
 /// What git calls this content, as short as the patches write it.
-fn blob(content: &[u8]) -> String {
-    let mut hash = Sha1::new();
-    hash.update(format!("blob {}\0", content.len()));
-    hash.update(content);
-    let mut name = String::new();
-    for byte in &hash.finalize()[..6] {
-        let _ = write!(name, "{byte:02x}");
-    }
-    name
+fn short(content: &[u8]) -> String {
+    blob(content)[..12].to_owned()
 }
 
 #[cfg(test)]
@@ -126,14 +123,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_hashes_are_those_of_git() {
+    fn names_are_those_of_git() {
         assert_eq!(
             file_name(4, "hip: pinned memory of RDNA1/2 is non-coherent by default"),
             "0004-hip-pinned-memory-of-RDNA1-2-is-non-coherent-by-defa.patch"
         );
-        // git hash-object --stdin, of nothing and of a line
-        assert_eq!(blob(b""), "e69de29bb2d1");
-        assert_eq!(blob(b"hello\n"), "ce013625030b");
     }
 
     #[test]
@@ -146,6 +140,7 @@ mod tests {
             "diff --git a/a.c b/a.c\nindex e713924f1872..9c2d01893742 100755\n--- a/a.c\n+++ b/a.c\n\
              @@ -3,5 +3,6 @@ int f() {\n   b;\n   c;\n   d;\n+  x;\n   e;\n }\n"
         );
+        assert!(diff(Path::new("a b"), None, b"one\n", false).is_err());
         let text = diff(Path::new("b/c"), None, b"one\n", false).unwrap();
         assert_eq!(
             String::from_utf8(text).unwrap(),

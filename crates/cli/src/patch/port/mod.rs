@@ -28,35 +28,51 @@ pub(crate) struct Made {
     pub(crate) text: Vec<u8>,
 }
 
-/// The patches of a component for a tree; paths in them are from the tree's root.
+/// What was made for a tree.
+pub(crate) struct Port {
+    /// In order; paths in them are from the tree's root.
+    pub(crate) patches: Vec<Made>,
+    /// What the tree's release lacks, so that no hook is needed there.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// Makes the patches of a component for a tree.
 ///
 /// # Errors
 /// Where a function, its parameters or a statement is not as expected: the file, the line and
 /// what was looked for. Where the tree is patched already.
-pub(crate) fn create(component: &str, source: &Path, applies_to: &str) -> Result<Vec<Made>> {
+pub(crate) fn create(component: &str, source: &Path, applies_to: &str) -> Result<Port> {
     make(&Hooks::of(component)?, source, applies_to)
 }
 
-fn make(hooks: &Hooks, source: &Path, applies_to: &str) -> Result<Vec<Made>> {
+fn make(hooks: &Hooks, source: &Path, applies_to: &str) -> Result<Port> {
     let mut files = Files::of(source, &hooks.within)?;
     files.must_be_unpatched()?;
+    let mut port = Port { patches: Vec::new(), left_out: Vec::new() };
     // First in the tree as it is, so that an error names its lines and not those after an edit.
     for idea in &hooks.patch {
         for choice in idea.choices() {
-            edited(&files, choice).with_context(|| nothing(idea))?;
+            if edited(&files, choice).with_context(|| nothing(idea))?.is_none() {
+                port.left_out.extend(choice.first().map(|edit| edit.function[0].clone()));
+            }
         }
     }
-    let mut made = Vec::new();
     for (index, idea) in hooks.patch.iter().enumerate() {
         apply(hooks, idea, &mut files).with_context(|| nothing(idea))?;
         let mut text = format::head(idea, applies_to).into_bytes();
-        for (file, old, new) in files.take_changes() {
-            let mode = source.join(&file).metadata().map_or(0, |file| file.permissions().mode());
-            text.extend(format::diff(&file, old.as_deref(), &new, mode & 0o100 != 0)?);
+        for change in files.take_changes() {
+            let mode = source.join(&change.file).metadata().map(|there| there.permissions().mode());
+            let executable = mode.is_ok_and(|mode| mode & 0o100 != 0);
+            text.extend(format::diff(
+                &change.file,
+                change.old.as_deref(),
+                &change.new,
+                executable,
+            )?);
         }
-        made.push(Made { name: format::file_name(index + 1, &idea.subject), text });
+        port.patches.push(Made { name: format::file_name(index + 1, &idea.subject), text });
     }
-    Ok(made)
+    Ok(port)
 }
 
 fn nothing(idea: &Idea) -> String {

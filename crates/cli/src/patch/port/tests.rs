@@ -68,7 +68,7 @@ fn port(file: &str, text: &str) -> Result<String, String> {
 
 fn port_tree(root: &Path) -> anyhow::Result<Vec<Made>> {
     let hooks: Hooks = toml::from_str(HOOKS).unwrap();
-    make(&hooks, root, "clr 9.9")
+    make(&hooks, root, "clr 9.9").map(|port| port.patches)
 }
 
 fn write(root: &Path, file: &str, text: &str) {
@@ -116,7 +116,9 @@ fn an_older_release_gets_the_edit_that_stands_in_for_the_newer_one() {
     let root = tempfile::tempdir().unwrap();
     let older = "#include <a.h>\nint hipHostMalloc(void** p, size_t n, unsigned int f) {\n  return alloc(p, n, f);\n}\n";
     write(root.path(), "src/hip_memory.cpp", older);
-    let made = make(&hooks, root.path(), "clr 5.2").unwrap();
+    let port = make(&hooks, root.path(), "clr 5.2").unwrap();
+    assert_eq!(port.left_out, ["::hipManaged()", "::hipManaged()"]);
+    let made = port.patches;
     let text = String::from_utf8(made[0].text.clone()).unwrap();
     assert!(text.contains("-  return alloc(p, n, f);\n+  return ask(f);\n"), "{text}");
 
