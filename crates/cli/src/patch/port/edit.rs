@@ -83,6 +83,16 @@ fn splice(found: &Found, edit: &Edit) -> Result<Sought<Splice>> {
         names.extend(statement.captures);
         anchored = Some(statement.node);
     }
+    let packed = |text: &[u8]| -> Vec<u8> {
+        text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
+    };
+    let body = packed(&text[function.range.clone()]);
+    let lacks = |code: &&String| memchr::memmem::find(&body, &packed(code.as_bytes())).is_none();
+    if let Some(code) = edit.uses.iter().find(lacks) {
+        let name = &found.signature.name;
+        let what = format!("{}: {name} has no `{code}`, which the hook uses", at(found));
+        return Ok(Sought::Missing(what));
+    }
     if edit.place == Place::Outside {
         let offset = above_comments(text, start_of_line(text, function.range.start));
         let insert = filled(found, &edit.insert, &names)? + "\n";

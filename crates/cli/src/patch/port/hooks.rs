@@ -48,9 +48,13 @@ pub(crate) struct Edit {
     /// How the statement begins. `@NAME@` is the tree's name of a parameter, or else any
     /// expression, which `insert` may repeat.
     pub(crate) anchor: Option<String>,
+    /// What `insert` takes for granted: code that the function must have, spaces apart.
+    #[serde(default)]
+    pub(crate) uses: Vec<String>,
     /// What is put there, one level of indentation being two spaces.
     pub(crate) insert: String,
-    /// Made only where the edit before it has no place: the function or the statement is missing.
+    /// Made only where the edit before it has no place: the function, the statement or such
+    /// code is missing.
     #[serde(default)]
     pub(crate) otherwise: bool,
     /// Left out, with the edits that stand in for it, where no file of the component has this
