@@ -92,13 +92,19 @@ fn what_cannot_be_ported_in_clr_is_refused() {
             (
                 MEMORY,
                 "*ptr = nullptr;\n  const unsigned int coherentFlags",
-                "{\n    unsigned int ihipFlags = 0;\n  }\n  const unsigned int coherentFlags",
+                r"{
+    unsigned int ihipFlags = 0;
+  }
+  const unsigned int coherentFlags",
                 &["hip_memory.cpp: hip::ihipHostMalloc: lines ", "more than one statement"],
             ),
             (
                 MEMORY,
-                "\n  unsigned int ihipFlags = CL_MEM_SVM_FINE_GRAIN_BUFFER;\n  if (flags == 0",
-                "  ; unsigned int ihipFlags = CL_MEM_SVM_FINE_GRAIN_BUFFER;\n  if (flags == 0",
+                r"
+  unsigned int ihipFlags = CL_MEM_SVM_FINE_GRAIN_BUFFER;
+  if (flags == 0",
+                r"  ; unsigned int ihipFlags = CL_MEM_SVM_FINE_GRAIN_BUFFER;
+  if (flags == 0",
                 &["hip_memory.cpp:39", "other code on the line"],
             ),
             (
@@ -140,7 +146,8 @@ fn what_cannot_be_ported_in_clr_is_refused() {
             ),
             (
                 BUFFER,
-                "          if (dev().info().hmmSupported_) {\n            // AMD HMM path. Destroy",
+                r"          if (dev().info().hmmSupported_) {
+            // AMD HMM path. Destroy",
                 "          if (dev().hmm()) {\n            // AMD HMM path. Destroy",
                 &[
                     "roc::Buffer::destroy has no statement that begins with `if (dev().info().hmmSupported_)`",
@@ -333,7 +340,10 @@ fn a_function_that_moved_and_bytes_that_are_no_utf_8_are_no_hindrance() {
     let Some(tree) = sources("clr/6.4.3") else { return };
     let stock = text(&contents(tree.path())[Path::new(MEMORY)]);
     let start = stock
-        .find("hipError_t ihipHostMalloc(void** ptr, size_t sizeBytes, unsigned int flags)\n{")
+        .find(
+            r"hipError_t ihipHostMalloc(void** ptr, size_t sizeBytes, unsigned int flags)
+{",
+        )
         .unwrap();
     let end = start + stock[start..].find("\n}\n").unwrap() + 3;
     let function = &stock[start..end];

@@ -35,8 +35,23 @@ fn assert_has(tree: &Path, file: &str, wanted: &[&str]) {
 #[test]
 fn as_in_5_2_pinned_memory_is_returned_in_one_statement_and_pools_have_no_extended_grain() {
     let Some(tree) = sources("clr/5.7.1") else { return };
-    let status = "  hipError_t status = ihipMalloc(ptr, sizeBytes, ihipFlags);\n\n  if ((status == hipSuccess) && ((*ptr) != nullptr)) {\n    size_t offset = 0; // This is ignored\n    amd::Memory* svmMem = getMemoryObject(*ptr, offset);\n    // Save the HIP memory flags so that they can be accessed later\n    svmMem->getUserData().flags = flags;\n  }\n\n  HIP_RETURN_DURATION(status, *ptr);\n}\n\nhipError_t hipFree(";
-    let at_once = "  HIP_RETURN_DURATION(ihipMalloc(ptr, sizeBytes, ihipFlags), *ptr);\n}\n\nhipError_t hipFree(";
+    let status = r"  hipError_t status = ihipMalloc(ptr, sizeBytes, ihipFlags);
+
+  if ((status == hipSuccess) && ((*ptr) != nullptr)) {
+    size_t offset = 0; // This is ignored
+    amd::Memory* svmMem = getMemoryObject(*ptr, offset);
+    // Save the HIP memory flags so that they can be accessed later
+    svmMem->getUserData().flags = flags;
+  }
+
+  HIP_RETURN_DURATION(status, *ptr);
+}
+
+hipError_t hipFree(";
+    let at_once = r"  HIP_RETURN_DURATION(ihipMalloc(ptr, sizeBytes, ihipFlags), *ptr);
+}
+
+hipError_t hipFree(";
     edit(tree.path(), MEMORY, status, at_once);
     edit(
         tree.path(),
@@ -60,7 +75,14 @@ fn as_in_5_2_pinned_memory_is_returned_in_one_statement_and_pools_have_no_extend
         tree.path(),
         MEMORY,
         &[
-            "  if (rdnafix::host_malloc_flags(flags, *hip::getCurrentDevice()->devices()[0]) != flags) {\n    const hipError_t status = ihipMalloc(ptr, sizeBytes, ihipFlags & ~CL_MEM_SVM_ATOMICS);\n    if (status == hipSuccess) {\n      HIP_RETURN_DURATION(status, *ptr);\n    }\n  }\n  HIP_RETURN_DURATION(ihipMalloc(ptr, sizeBytes, ihipFlags), *ptr);\n",
+            r"  if (rdnafix::host_malloc_flags(flags, *hip::getCurrentDevice()->devices()[0]) != flags) {
+    const hipError_t status = ihipMalloc(ptr, sizeBytes, ihipFlags & ~CL_MEM_SVM_ATOMICS);
+    if (status == hipSuccess) {
+      HIP_RETURN_DURATION(status, *ptr);
+    }
+  }
+  HIP_RETURN_DURATION(ihipMalloc(ptr, sizeBytes, ihipFlags), *ptr);
+",
         ],
     );
     assert_has(tree.path(), DEVICE, &["    void* coarse = deviceLocalAlloc(size);\n"]);
@@ -68,7 +90,9 @@ fn as_in_5_2_pinned_memory_is_returned_in_one_statement_and_pools_have_no_extend
         tree.path(),
         BUFFER,
         &[
-            "              rdnafix_svm_range_freed(deviceMemory_, size());\n            }\n            amd::Os::uncommitMemory(",
+            r"              rdnafix_svm_range_freed(deviceMemory_, size());
+            }
+            amd::Os::uncommitMemory(",
             "owner()->getSize(), nullptr, 0, asked, 0, &deviceMemory_);\n",
         ],
     );
@@ -85,9 +109,11 @@ fn as_in_6_0_to_6_2_there_is_a_dispatch_table_and_no_function_for_pinned_memory_
     assert_has(
         tree.path(),
         MEMORY,
-        &[
-            "  hipError_t status = hipErrorOutOfMemory;\n  if (rdnafix::host_malloc_flags(flags, *hip::getCurrentDevice()->devices()[0]) != flags) {\n    status = ihipMalloc(ptr, sizeBytes, ihipFlags & ~CL_MEM_SVM_ATOMICS);\n  }\n",
-        ],
+        &[r"  hipError_t status = hipErrorOutOfMemory;
+  if (rdnafix::host_malloc_flags(flags, *hip::getCurrentDevice()->devices()[0]) != flags) {
+    status = ihipMalloc(ptr, sizeBytes, ihipFlags & ~CL_MEM_SVM_ATOMICS);
+  }
+"],
     );
     let table = "hipamd/src/hip_table_interface.cpp";
     let patched = ported("clr", tree.path());
@@ -103,14 +129,17 @@ fn as_in_7_x_flags_are_a_structure_and_hsa_is_called_by_another_name() {
     edit(
         tree,
         DEVICE,
-        "deviceLocalAlloc(size_t size, bool atomics, bool pseudo_fine_grain,\n                               bool contiguous)",
+        r"deviceLocalAlloc(size_t size, bool atomics, bool pseudo_fine_grain,
+                               bool contiguous)",
         "deviceLocalAlloc(size_t size, const AllocationFlags& how)",
     );
     edit(
         tree,
         DEVICE,
-        "SetSvmAttributesInt(const void* dev_ptr, size_t count,\n                              amd::MemoryAdvice advice, bool first_alloc, bool use_cpu)",
-        "SetSvmAttributesInt(const void* dev_ptr, size_t count,\n                              amd::MemoryAdvice advice, bool first, bool use_cpu, int numa_id)",
+        r"SetSvmAttributesInt(const void* dev_ptr, size_t count,
+                              amd::MemoryAdvice advice, bool first_alloc, bool use_cpu)",
+        r"SetSvmAttributesInt(const void* dev_ptr, size_t count,
+                              amd::MemoryAdvice advice, bool first, bool use_cpu, int numa_id)",
     );
     edit(
         tree,
@@ -121,7 +150,10 @@ fn as_in_7_x_flags_are_a_structure_and_hsa_is_called_by_another_name() {
     edit(
         tree,
         BUFFER,
-        "if (!(amd::Os::releaseMemory(deviceMemory_, size()))) {\n              ClPrint(amd::LOG_DEBUG, amd::LOG_MEM, \"[ROCClr] munmap failed \\n\");\n            }\n          } else {",
+        r#"if (!(amd::Os::releaseMemory(deviceMemory_, size()))) {
+              ClPrint(amd::LOG_DEBUG, amd::LOG_MEM, "[ROCClr] munmap failed \n");
+            }
+          } else {"#,
         "dev().releaseMemory(deviceMemory_, size());\n          } else {",
     );
     // The lock has a function of its own, in another file.
@@ -129,35 +161,62 @@ fn as_in_7_x_flags_are_a_structure_and_hsa_is_called_by_another_name() {
         tree,
         BUFFER,
         "      hsa_amd_memory_pool_t pool = (memFlags & CL_MEM_SVM_ATOMICS)",
-        "    } else {\n      deviceMemory_ = owner()->getHostMem();\n    }\n  } else {",
+        r"    } else {
+      deviceMemory_ = owner()->getHostMem();
+    }
+  } else {",
     );
     edit(
         tree,
         BUFFER,
         &lock,
-        "      deviceMemory_ = dev().hostLock(owner()->getHostMem(), owner()->getSize(), segment);\n",
+        r"      deviceMemory_ = dev().hostLock(owner()->getHostMem(), owner()->getSize(), segment);
+",
     );
-    let free = "void Device::hostFree(void* ptr, size_t size) const { memFree(ptr, size); }\n";
-    let own = "void* Device::hostLock(void* from, size_t size, const MemorySegment segment) const {\n  hsa_amd_memory_pool_t pool = getHostMemoryPool(segment);\n  void* deviceMemory = nullptr;\n  hsa_status_t status = Hsa::memory_lock_to_pool(\n      from, size, const_cast<hsa_agent_t*>(&_bkendDevice), 1, pool, 0, &deviceMemory);\n  return status == HSA_STATUS_SUCCESS ? deviceMemory : nullptr;\n}\n\n";
+    let free = r"void Device::hostFree(void* ptr, size_t size) const { memFree(ptr, size); }
+";
+    let own = r"void* Device::hostLock(void* from, size_t size, const MemorySegment segment) const {
+  hsa_amd_memory_pool_t pool = getHostMemoryPool(segment);
+  void* deviceMemory = nullptr;
+  hsa_status_t status = Hsa::memory_lock_to_pool(
+      from, size, const_cast<hsa_agent_t*>(&_bkendDevice), 1, pool, 0, &deviceMemory);
+  return status == HSA_STATUS_SUCCESS ? deviceMemory : nullptr;
+}
+
+";
     edit(tree, DEVICE, free, &format!("{own}{free}"));
     assert_has(
         tree,
         DEVICE,
         &[
-            "    AllocationFlags plain = how;\n    plain.atomics_ = false;\n    plain.pseudo_fine_grain_ = false;\n    void* coarse = deviceLocalAlloc(size, plain);\n",
-            "    const int grain = first ? rdnafix::grain_of_new_range(devices()) : -1;\n",
-            "      attr.pop_back();\n      status = Hsa::svm_attributes_set(const_cast<void*>(dev_ptr), count,\n",
-            "  const hsa_amd_memory_pool_t asked = pool;\n  if ((segment == kAtomics || segment == kUncachedAtomics) &&\n",
-            "    pool = getHostMemoryPool(kNoAtomics);\n  }\n  hsa_status_t status = Hsa::memory_lock_to_pool(\n",
-            "    status = Hsa::memory_lock_to_pool(from, size, const_cast<hsa_agent_t*>(&_bkendDevice), 1, asked, 0, &deviceMemory);\n",
+            r"    AllocationFlags plain = how;
+    plain.atomics_ = false;
+    plain.pseudo_fine_grain_ = false;
+    void* coarse = deviceLocalAlloc(size, plain);
+",
+            r"    const int grain = first ? rdnafix::grain_of_new_range(devices()) : -1;
+",
+            r"      attr.pop_back();
+      status = Hsa::svm_attributes_set(const_cast<void*>(dev_ptr), count,
+",
+            r"  const hsa_amd_memory_pool_t asked = pool;
+  if ((segment == kAtomics || segment == kUncachedAtomics) &&
+",
+            r"    pool = getHostMemoryPool(kNoAtomics);
+  }
+  hsa_status_t status = Hsa::memory_lock_to_pool(
+",
+            r"    status = Hsa::memory_lock_to_pool(from, size, const_cast<hsa_agent_t*>(&_bkendDevice), 1, asked, 0, &deviceMemory);
+",
         ],
     );
     assert_has(
         tree,
         BUFFER,
-        &[
-            "              rdnafix_svm_range_freed(deviceMemory_, size());\n            }\n            dev().releaseMemory(deviceMemory_, size());\n",
-        ],
+        &[r"              rdnafix_svm_range_freed(deviceMemory_, size());
+            }
+            dev().releaseMemory(deviceMemory_, size());
+"],
     );
 }
 
