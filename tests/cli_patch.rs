@@ -303,3 +303,13 @@ fn the_command_in_the_documentation_makes_patches_that_apply() {
     succeed(shell.env("PATH", format!("{}:{path}", binaries.display())));
     assert!(said("verify", &here.path().join("clr")).contains(": patched; 6 patches"));
 }
+
+#[test]
+fn the_script_says_what_it_is_for_and_does_nothing_unasked() {
+    let script = root().join("scripts/create_source_patches.sh");
+    let help = stdout(Command::new(&script).arg("--help"));
+    assert!(help.contains("--component clr|rocr-runtime") && help.contains("--all"), "{help}");
+    let nothing = output(&mut Command::new(&script));
+    let said = text(&nothing.stderr);
+    assert!(!nothing.status.success() && said.contains("nothing is named"), "{said}");
+}
