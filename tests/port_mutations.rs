@@ -48,7 +48,7 @@ fn refused(series: &str, table: &[(&str, &str, &str, &[&str])]) {
 }
 
 #[test]
-fn what_cannot_be_ported_in_clr_is_refused() {
+fn what_cannot_be_ported_in_hip_is_refused() {
     let line = "hip::ihipHostMalloc has no statement that begins with `unsigned int ihipFlags =`";
     refused(
         "clr/6.4.3",
@@ -107,6 +107,15 @@ fn what_cannot_be_ported_in_clr_is_refused() {
   if (flags == 0",
                 &["hip_memory.cpp:39", "other code on the line"],
             ),
+        ],
+    );
+}
+
+#[test]
+fn what_cannot_be_ported_in_rocclr_is_refused() {
+    refused(
+        "clr/6.4.3",
+        &[
             (
                 DEVICE,
                 "attr.data(), attr.size());\n    if (status",
