@@ -180,6 +180,16 @@ fn a_changed_tree_is_patched_where_the_patches_fit_and_said_to_be_changed() {
 }
 
 #[test]
+fn of_the_series_that_do_not_fit_the_nearest_says_why() {
+    let Some(tree) = sources("clr/5.7.1") else { return };
+    let hmm = tree.path().join("hipamd/src/hip_hmm.cpp");
+    let other = fs::read_to_string(&hmm).unwrap().replace("HIP_INIT_API(hipMallocManaged", "INIT(");
+    fs::write(&hmm, other).unwrap();
+    let said = refused(&mut on("verify", tree.path()));
+    assert!(said.contains("clr/5.7.1: ") && said.contains("hipamd/src/hip_hmm.cpp"), "{said}");
+}
+
+#[test]
 fn of_a_monorepo_all_components_are_patched_or_none() {
     let monorepo = tempfile::tempdir().unwrap();
     let clr = monorepo.path().join("projects/clr");
