@@ -21,6 +21,8 @@ Runs all tests, or the named steps:
   threads     the state that threads share without locks, under ThreadSanitizer
   roots       make the trees of the other ROCm releases (rdnafix sim root) and what real
               clients need, or say what cannot be had
+  patches     the source patches, the patched libraries of ROCm 6.4.3 (built once, some minutes),
+              and that they ask the kernel for the same as interposed ones
   e2e         end-to-end tests: the real ROCm libraries on the simulated GPU
   releases    end-to-end tests on every ROCm release and every simulated board
   fidelity    AMD's own tests, kfdtest and rocrtst, on the simulated GPU
@@ -41,7 +43,7 @@ Runs all tests, or the named steps:
 TEXT
 }
 
-all_steps=(tools format lint build unit threads roots e2e releases fidelity examples shell licenses advisories docs bench readme)
+all_steps=(tools format lint build unit threads roots patches e2e releases fidelity examples shell licenses advisories docs bench readme)
 all_releases=(5.2.3 5.7.1 6.4.3 7.2.4)
 quick_steps=(format lint build unit e2e)
 
@@ -155,7 +157,8 @@ step_threads() {
         --target-dir "$(target_directory)/tsan" without_locks -- --test-threads=1
 }
 
-# The test files of the steps releases and fidelity; all others are those of e2e.
+# The test files of the steps patches, releases and fidelity; all others are those of e2e.
+of_patches=(patch_policy patches cli_patch 'cli_build*' equivalence)
 of_releases=(cli_root clients golden 'releases_*')
 of_fidelity=(kfdtest rocrtst)
 # Those of e2e that also run with the programs in the root of each other release.
@@ -173,7 +176,7 @@ step_e2e() {
     for file in tests/*.rs; do
         name=$(basename "$file" .rs)
         [[ $quick == no || $name == cli_* ]] || continue
-        is_one_of "$name" "${of_releases[@]}" "${of_fidelity[@]}" || tests+=("$name")
+        is_one_of "$name" "${of_patches[@]}" "${of_releases[@]}" "${of_fidelity[@]}" || tests+=("$name")
     done
     run_tests e2e "${tests[@]}"
 }
@@ -238,6 +241,10 @@ step_roots() {
     done < <("$rdnafix" sim root)
     [[ -z ${RDNAFIX_TEST_RELEASE:-} ]] || return 0
     scripts/clients.sh || say "roots SKIPPED: a part of what real clients need cannot be had" >>"$work/single"
+}
+
+step_patches() {
+    run_tests patches "${of_patches[@]}"
 }
 
 step_releases() {

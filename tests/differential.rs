@@ -8,8 +8,9 @@
 mod common;
 mod fuzz_common;
 
-use common::release::releases;
-use fuzz_common::{asked_for, fuzz};
+use common::patched::patched;
+use common::release::{release, releases};
+use fuzz_common::{asked_for, fuzz, fuzz_patched};
 use policy::Level;
 
 #[test]
@@ -40,4 +41,14 @@ fn on_every_release_the_same_holds() {
     for release in releases() {
         fuzz(Some(&release), |_| true);
     }
+}
+
+#[test]
+fn patched_libraries_differ_from_stock_only_where_the_policy_says_so_and_never_from_interposed() {
+    if asked_for().is_some_and(|release| release.name != "6.4.3") {
+        return;
+    }
+    let Some(prefix) = patched() else { return };
+    let Some(release) = release("6.4.3") else { return };
+    fuzz_patched(&release, &prefix.join("lib"));
 }

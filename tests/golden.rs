@@ -8,9 +8,12 @@ mod golden_common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use common::Run;
 use common::boards::BOARDS;
+use common::parallel::each;
+use common::patched::patched;
 use common::release::{RELEASES, release, releases};
-use golden_common::measure::{LEVELS, Measured, matrix};
+use golden_common::measure::{LEVELS, Measured, matrix, program, run_on};
 use golden_common::row::Row;
 use golden_common::text;
 
@@ -173,4 +176,29 @@ fn each_level_contains_the_one_before_it() {
             }
         }
     });
+}
+
+#[test]
+fn patched_libraries_ask_what_interposed_ones_ask() {
+    let Some(prefix) = patched() else { return };
+    let Some(release) = release("6.4.3") else { return };
+    let measured = matrix(&release);
+    let program = program(&release);
+    let all: Vec<_> = measured
+        .iter()
+        .flat_map(|one| one.interposed().map(|(level, seen)| (&one.setting, level, seen)))
+        .collect();
+    each(&all, |(setting, level, interposed)| {
+        let run = Run::new(&program).with_libraries(&prefix.join("lib"));
+        // What lies between HIP and HSA would be their caller: the HSA calls are not looked at.
+        let patched = run_on(&release, run.env("RDNAFIX_POLICY", level), setting);
+        let what = format!("{setting:?}, {level}");
+        for (interposed, patched) in interposed.rows.iter().zip(&patched.rows) {
+            let [one, other] = [interposed, patched].map(|row| (&row.call, &row.code, &row.kfd));
+            assert_eq!(one, other, "{what}");
+        }
+        assert_eq!(interposed.rows.len(), patched.rows.len(), "{what}");
+        assert_eq!(interposed.own, patched.own, "{what}");
+    });
+    println!("MATRIX: golden tables, patched ROCm 6.4.3: {} runs as interposed", all.len());
 }

@@ -242,6 +242,8 @@ RDNAFIX_INLINE struct rdnafix_decision rdnafix_host_malloc_flags(uint32_t flags,
                                             : RDNAFIX_REASON_ALREADY_NON_COHERENT);
   if (flags == RDNAFIX_HOST_MALLOC_DEFAULT)
     return rdnafix_rewrite(action, RDNAFIX_HOST_MALLOC_NON_COHERENT, RDNAFIX_REASON_NOBODY_ASKED);
+  /* 7.2.4 refuses the pair; what is refused stays refused. */
+  if ((flags & coherent) == coherent) return rdnafix_forward(RDNAFIX_REASON_UNKNOWN_FLAGS);
   if (flags & (coherent | RDNAFIX_HOST_MALLOC_NUMA_USER)) {
     if (level < RDNAFIX_LEVEL_FULL) return rdnafix_forward(RDNAFIX_REASON_EXPLICIT_COHERENT);
     return rdnafix_rewrite(action, (flags & ~coherent) | RDNAFIX_HOST_MALLOC_NON_COHERENT,

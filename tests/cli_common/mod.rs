@@ -4,6 +4,8 @@
 
 #[path = "../common/artifact.rs"]
 mod artifact;
+#[path = "../common/patched.rs"]
+pub mod patched;
 #[path = "../common/release.rs"]
 pub mod release;
 

@@ -6,6 +6,8 @@
 pub mod artifact;
 pub mod boards;
 pub mod pair;
+pub mod parallel;
+pub mod patched;
 pub mod release;
 pub mod sequence;
 
@@ -143,6 +145,11 @@ impl Run {
     pub fn inside(mut self, release: &release::Release) -> Self {
         self.enter = Some(release.enter());
         self
+    }
+
+    /// With the libraries of a directory before those of the system.
+    pub fn with_libraries(self, directory: &Path) -> Self {
+        self.env("LD_LIBRARY_PATH", directory)
     }
 
     /// Runs it to its end, at most a minute.

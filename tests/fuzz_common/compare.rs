@@ -55,6 +55,36 @@ pub fn difference(
     None
 }
 
+/// The first difference between two runs that are to be the same, whatever the policy says: what
+/// the program sees, every ioctl, and the memory that each call is about.
+pub fn any_difference(setting: Setting, one: &Ran, other: &Ran) -> Option<Difference> {
+    if let Some((line, other)) = different_line(one.stdout(), other.stdout()) {
+        let text =
+            format!("the program sees\n  {other:?} where in the other run it sees\n  {line:?}");
+        return Some(Difference { sequence: None, text });
+    }
+    let logs = [memory::read(&one.records), memory::read(&other.records)];
+    let how = How { refusing: false, strict: true, blocks: false };
+    let own = Expected::default();
+    for call in &calls::read(one.stdout()).calls {
+        let id = call.id.as_str();
+        let about = |log: &Log<'_>| log.calls.get(id).map(|section| section.about.clone());
+        let wrong = asked_the_same(how, &own, &logs, |log| log.calls.get(id))
+            .and_then(|()| asked_the_same(how, &own, &logs, |log| log.after.get(id)))
+            .and_then(|()| match (about(&logs[0]), about(&logs[1])) {
+                // What an address was used for before depends on where the memory came to lie.
+                _ if call.result != 0 || call.name == "hipMemAdvise" && !setting.svm => Ok(()),
+                (one, other) if one == other => Ok(()),
+                (one, other) => Err(format!("the memory is {other:?} and not {one:?}")),
+            });
+        if let Err(text) = wrong {
+            let text = format!("{}\n{text}", call.line);
+            return Some(Difference { sequence: Some(call.sequence), text });
+        }
+    }
+    None
+}
+
 fn different_line<'a>(stock: &'a str, interposed: &'a str) -> Option<(&'a str, &'a str)> {
     let end = std::iter::once("(end)");
     let lines = stock.lines().chain(end.clone()).zip(interposed.lines().chain(end));

@@ -70,6 +70,7 @@ pub fn read(records: &[Record]) -> Log<'_> {
                 }
             }
             Event::Note { text } => panic!("the simulated GPU says: {text}"),
+            Event::Opened { .. } => {}
         }
     }
     log

@@ -7,10 +7,12 @@ pub mod memory;
 pub mod oracle;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Mutex;
 
-use self::compare::difference;
+use self::compare::{any_difference, difference};
 use self::oracle::Setting;
+use crate::common::parallel::each;
 use crate::common::release::{Release, release};
 use crate::common::{Ran, Run, compile};
 use policy::Level;
@@ -142,21 +144,67 @@ fn starts_refused(rocm: Option<&Release>) -> bool {
     false
 }
 
-/// One process of each kind.
-fn check(rocm: Option<&Release>, setting: Setting, seed: u64, sequences: u64) {
+/// Makes sequences of each setting with patched libraries: they differ from stock only where the
+/// policy says so, and from interposed ones nowhere, nor does patched and interposed together.
+pub fn fuzz_patched(rocm: &Release, libraries: &Path) {
+    let (first, count) = range();
+    let sequences = count.div_ceil(SETTINGS.len() as u64).max(1);
+    let seeds: Vec<u64> = (first..first + SETTINGS.len() as u64).collect();
+    each(&seeds, |&seed| {
+        let setting = SETTINGS[(seed % SETTINGS.len() as u64) as usize];
+        // Neither is a setting of the patches, or can be compared.
+        if setting.min_bytes.is_some() || setting.refusing {
+            return;
+        }
+        let program = sequences_of(Some(rocm), seed, sequences);
+        let run = |run: Run| setting.run(run, Some(rocm));
+        let stock = run(program());
+        let interposed = run(program().interposed());
+        let patched = run(program().with_libraries(libraries));
+        let both = run(program().interposed().with_libraries(libraries));
+        let found = [
+            (
+                "patched, beside stock",
+                difference(setting, setting.changes_nothing(), &stock, &patched),
+            ),
+            ("patched, beside interposed", any_difference(setting, &interposed, &patched)),
+            (
+                "patched and interposed, beside interposed",
+                any_difference(setting, &interposed, &both),
+            ),
+        ];
+        for (what, found) in found {
+            if let Some(found) = found {
+                panic!(
+                    "{what}: {setting:?}\n{}\n\nthese sequences again:\n  RDNAFIX_FUZZ_SEED={seed} \
+                     RDNAFIX_FUZZ_SEQUENCES={count} cargo test --release --test differential patched\n",
+                    found.text
+                );
+            }
+        }
+    });
+    println!("MATRIX: fuzz, patched: {sequences} sequences in each setting");
+}
+
+/// A process that makes sequences, from a seed on.
+fn sequences_of(rocm: Option<&Release>, seed: u64, sequences: u64) -> impl Fn() -> Run {
     const SOURCE: &str = "tests/programs/fuzz_calls.cpp";
     let libraries = ["-std=c++17", "-lamdhip64", "-lhsa-runtime64", "-ldl"];
     let program = match rocm {
         Some(release) => release.compile(SOURCE, "fuzz_calls", &libraries),
         None => compile(SOURCE, "fuzz_calls", &libraries),
     };
-    let stride = SETTINGS.len();
-    let run = || {
+    move || {
         Run::new(&program)
             .args(["--seed", &seed.to_string()])
-            .args(["--step", &stride.to_string()])
+            .args(["--step", &SETTINGS.len().to_string()])
             .args(["--sequences", &sequences.to_string()])
-    };
+    }
+}
+
+/// One process of each kind.
+fn check(rocm: Option<&Release>, setting: Setting, seed: u64, sequences: u64) {
+    let run = sequences_of(rocm, seed, sequences);
     let stock = setting.run(run(), rocm);
     let interposed = setting.run(run().interposed(), rocm);
     let strict = setting.changes_nothing();

@@ -3,9 +3,8 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::UNIX_EPOCH;
 
 use kfd_abi::log::{Event, Record};
@@ -15,6 +14,7 @@ use super::row::{Seen, seen};
 use crate::common::Run;
 use crate::common::artifact::target_dir;
 use crate::common::boards::{BOARDS, CONTROLS};
+use crate::common::parallel::each;
 use crate::common::release::Release;
 
 /// Settings of ROCm that are measured on one board.
@@ -115,13 +115,15 @@ fn forget_earlier_runs(directory: &Path, release: &str) {
     }
 }
 
+/// `tests/programs/golden.cpp`, which makes all calls.
+pub fn program(release: &Release) -> PathBuf {
+    let libraries = ["-std=c++17", "-lamdhip64", "-lhsa-runtime64", "-ldl"];
+    release.compile("tests/programs/golden.cpp", "golden", &libraries)
+}
+
 fn measure(release: &Release) -> Vec<Measured> {
     let started = std::time::Instant::now();
-    let program = release.compile(
-        "tests/programs/golden.cpp",
-        "golden",
-        &["-std=c++17", "-lamdhip64", "-lhsa-runtime64", "-ldl"],
-    );
+    let program = program(release);
     let trace = release.compile(
         "tests/programs/golden_trace.c",
         "golden_trace.so",
@@ -129,29 +131,15 @@ fn measure(release: &Release) -> Vec<Measured> {
     );
     let settings = settings();
     let count = settings.len() * LEVELS.len();
-    let found: Vec<Mutex<Option<Seen>>> = (0..count).map(|_| Mutex::new(None)).collect();
-    let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(place) = found.get(index) else { break };
-                    let setting = &settings[index / LEVELS.len()];
-                    let level = LEVELS[index % LEVELS.len()];
-                    let seen = run(release, &program, &trace, setting, level);
-                    *place.lock().expect("no panic while it is held") = Some(seen);
-                }
-            });
-        }
-    });
-    let mut found = found.into_iter().map(|seen| seen.into_inner().expect("whole"));
+    let runs: Vec<_> =
+        settings.iter().flat_map(|setting| LEVELS.map(|level| (setting, level))).collect();
+    let mut found =
+        each(&runs, |(setting, level)| run(release, &program, &trace, setting, level)).into_iter();
     let measured = settings
-        .into_iter()
-        .map(|setting| {
-            let levels = found.by_ref().take(LEVELS.len()).map(|seen| seen.expect("seen"));
-            Measured { setting, levels: levels.collect() }
+        .iter()
+        .map(|setting| Measured {
+            setting: setting.clone(),
+            levels: found.by_ref().take(LEVELS.len()).collect(),
         })
         .collect();
     println!(
@@ -164,18 +152,24 @@ fn measure(release: &Release) -> Vec<Measured> {
 }
 
 fn run(release: &Release, program: &Path, trace: &Path, setting: &Setting, level: &str) -> Seen {
+    let mut run = Run::new(program);
+    if level != LEVELS[0] {
+        run = run.interposed().env("RDNAFIX_POLICY", level);
+    }
+    run_on(release, run.preload(trace), setting)
+}
+
+/// A run on the machine of a setting.
+pub fn run_on(release: &Release, mut run: Run, setting: &Setting) -> Seen {
     let number = |yes: bool| if yes { "1" } else { "0" };
-    let mut run = Run::new(program)
+    run = run
         .env("KFDSIM_LARGE_BAR", number(setting.large_bar))
         .env("KFDSIM_SVM", number(setting.svm));
     if let Some((name, value)) = setting.variable.as_deref().and_then(|text| text.split_once('=')) {
         run = run.env(name, value);
     }
-    if level != LEVELS[0] {
-        run = run.interposed().env("RDNAFIX_POLICY", level);
-    }
-    let ran = run.preload(trace).on(&setting.board).inside(release).go().well();
+    let ran = run.on(&setting.board).inside(release).go().well();
     let ended = |record: &Record| matches!(&record.event, Event::Mark { text } if text == "end");
-    assert!(ran.records.iter().any(ended), "{setting:?}, {level}: not all calls were made");
+    assert!(ran.records.iter().any(ended), "{setting:?}: not all calls were made");
     seen(&ran.records)
 }

@@ -100,7 +100,7 @@ pub fn seen(records: &[Record]) -> Seen {
                 let size = ioctl.memory.first().map(|memory| memory.size);
                 own.extend(asked(ioctl).zip(size));
             }
-            Event::Note { .. } => {}
+            Event::Note { .. } | Event::Opened { .. } => {}
         }
     }
     rows.retain(|row| row.call != PREPARATION);

@@ -140,8 +140,8 @@ roots are kept, in rdnafix/roots [default: ~/.cache].";
 /// function that the program had called. What the ROCm runtime allocates for itself comes
 /// last, by kind of memory, as "(runtime)".
 ///
-/// PROGRAM runs twice and reads nothing from stdin. Its output is not shown, unless a run
-/// fails or the two runs print different things, addresses aside.
+/// PROGRAM runs twice, or three times, and reads nothing from stdin. Its output is not shown,
+/// unless a run fails or the runs print different things, addresses aside.
 #[derive(Debug, clap::Args)]
 #[command(after_help = COMPARE_HELP)]
 pub(crate) struct CompareArgs {
@@ -150,7 +150,12 @@ pub(crate) struct CompareArgs {
     /// Use a simulated GPU even where there is a real one.
     #[arg(long)]
     pub(crate) simulate: bool,
-    /// What the second run rewrites.
+    /// Run it a third time with the patched libraries in PREFIX/lib, which `rdnafix build rocm`
+    /// made, and without librdnafix.so. On a simulated GPU only: nothing else shows what they
+    /// ask for.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) patched: Option<PathBuf>,
+    /// What the interposed and the patched run rewrite.
     #[arg(long, value_name = "LEVEL", value_parser = level_names(), default_value = Level::Standard.name())]
     pub(crate) policy: String,
     /// Print one JSON document instead of the table.
@@ -167,14 +172,15 @@ pub(crate) struct CompareArgs {
 }
 
 const COMPARE_HELP: &str = "\
-Exit code: that of the program if both runs end the same way (124 where both are ended by \
+Exit code: that of the program if all runs end the same way (124 where they are ended by \
 --timeout), 1 if they end differently; 125 where rdnafix itself fails, 126 where PROGRAM does \
 not start, 127 where it is not found.
 
 JSON: {gpu, policy, program, runs, output_differs, rows, summary, reports}. A row is {call, \
 kind, changed, stock, interposed}; kind is \"call\" or \"runtime\". On a simulated GPU stock \
 and interposed are {codes: {CODE: COUNT}, asked: [{domain, coherent, mtype: {GPU: MTYPE}, \
-flags, count, bytes}]}; on a real one, {calls: [...]} as in the report of librdnafix.so. \
+flags, count, bytes}]}; on a real one, {calls: [...]} as in the report of librdnafix.so. With \
+--patched a row has \"patched\", too, and \"patched_differs\": from interposed. \
 \"reports\" has that report for the interposed run, one element per process.";
 
 /// The simulated GPU.

@@ -40,6 +40,11 @@ pub enum Event {
         /// The text.
         text: String,
     },
+    /// The process opened /dev/kfd.
+    Opened {
+        /// The libraries of ROCm that it has loaded, by their paths.
+        libraries: Vec<String>,
+    },
     /// An ioctl on /dev/kfd or on a render node.
     Ioctl(Ioctl),
 }

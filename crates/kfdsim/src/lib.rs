@@ -19,6 +19,7 @@ mod fds;
 #[cfg(not(test))]
 mod hooks;
 mod kfd;
+mod libraries;
 mod log;
 mod memory;
 mod mtype;

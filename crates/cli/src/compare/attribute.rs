@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use kfd_abi::log::{Domain, Event, Ioctl, Memory, Record};
 
-use super::model::{Asked, Ioctls, Kind, Row, Side};
+use super::model::{Asked, Ioctls, Kind, Row, Side, Third};
 
 /// The return code of a call that is open at the end of the log.
 const NO_RETURN: &str = "no return";
@@ -124,7 +124,7 @@ pub(crate) fn attribute(records: &[Record]) -> Calls {
                     add_unmarked(ioctl, marking.contains(&record.pid), &mut calls);
                 }
             }
-            Event::Ioctl(_) | Event::Note { .. } => {}
+            Event::Ioctl(_) | Event::Note { .. } | Event::Opened { .. } => {}
         }
     }
     let mut left: Vec<_> = open.into_iter().collect();
@@ -166,12 +166,17 @@ pub(crate) const fn domain_name(domain: Domain) -> &'static str {
     }
 }
 
-/// The rows of two runs: the program's calls in the order of the stock run, then those that
-/// only the interposed run has, then the runtime's.
-pub(crate) fn rows(mut stock: Calls, mut interposed: Calls) -> Vec<Row> {
+/// The rows of the runs: the program's calls in the order of the stock run, then those that
+/// only others have, then the runtime's.
+pub(crate) fn rows(mut stock: Calls, mut interposed: Calls, patched: Option<Calls>) -> Vec<Row> {
     let mut names = std::mem::take(&mut stock.order);
-    let extra = std::mem::take(&mut interposed.order);
-    names.extend(extra.into_iter().filter(|name| !stock.by_name.contains_key(name)));
+    let with_patched = patched.is_some();
+    let mut patched = patched.unwrap_or_default();
+    for more in [&mut interposed, &mut patched] {
+        let more = std::mem::take(&mut more.order);
+        let new: Vec<_> = more.into_iter().filter(|name| !names.contains(name)).collect();
+        names.extend(new);
+    }
     let (mut calls, mut runtime): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|(kind, _)| *kind == Kind::Call);
     runtime.sort();
@@ -181,17 +186,27 @@ pub(crate) fn rows(mut stock: Calls, mut interposed: Calls) -> Vec<Row> {
         .map(|name| {
             let stock = stock.by_name.remove(&name);
             let interposed = interposed.by_name.remove(&name);
-            let same = match (&stock, &interposed) {
-                (Some(stock), Some(interposed)) => stock.same_as(interposed),
-                _ => false,
-            };
+            let patched = patched.by_name.remove(&name);
+            let third = with_patched.then(|| Third {
+                patched_differs: !same(interposed.as_ref(), patched.as_ref()),
+                patched: patched.map(Side::Ioctls),
+            });
             Row {
                 kind: name.0,
                 call: name.1,
-                changed: !same,
+                changed: !same(stock.as_ref(), interposed.as_ref()),
                 stock: stock.map(Side::Ioctls),
                 interposed: interposed.map(Side::Ioctls),
+                third,
             }
         })
         .collect()
+}
+
+fn same(one: Option<&Ioctls>, other: Option<&Ioctls>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.same_as(other),
+        (None, None) => true,
+        _ => false,
+    }
 }

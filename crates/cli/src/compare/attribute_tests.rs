@@ -58,7 +58,7 @@ fn svm(coherent: bool, va: u64, size: u64) -> Record {
 /// The counts of coherent and non-coherent requests in each row of a run compared with
 /// itself.
 fn counts(records: &[Record]) -> Vec<(String, u64, u64)> {
-    rows(attribute(records), attribute(records))
+    rows(attribute(records), attribute(records), None)
         .into_iter()
         .map(|row| {
             assert!(!row.changed, "{row:?}");
@@ -104,7 +104,7 @@ fn what_is_between_the_marks_belongs_to_the_call() {
         counts(&records),
         [row("f(x = 1)", 2, 1), row("g", 0, 0), row("(runtime) USERPTR", 1, 0)]
     );
-    let rows = rows(attribute(&records), attribute(&records));
+    let rows = rows(attribute(&records), attribute(&records), None);
     assert_eq!(ioctls(rows[1].stock.as_ref()).codes, BTreeMap::from([("2".to_owned(), 1)]));
     assert_eq!(rows[2].kind, Kind::Runtime);
 }
@@ -133,7 +133,7 @@ fn an_inner_call_takes_its_own() {
 #[test]
 fn a_call_that_does_not_return_is_there() {
     let calls = attribute(&[mark("> f"), alloc(true)]);
-    let rows = rows(calls, attribute(&[mark("> f"), alloc(true), mark("< f = 0")]));
+    let rows = rows(calls, attribute(&[mark("> f"), alloc(true), mark("< f = 0")]), None);
     assert!(rows[0].changed);
     assert!(ioctls(rows[0].stock.as_ref()).codes.contains_key("no return"));
 }
@@ -179,7 +179,7 @@ fn part_of_an_svm_range_leaves_the_rest_as_it_was() {
     let records =
         [mark("> f"), svm(true, 0x1000, 0x3000), svm(false, 0x2000, 0x1000), mark("< f = 0")];
     assert_eq!(counts(&records), [row("f", 2, 1)]);
-    let row = rows(attribute(&records), attribute(&records)).remove(0);
+    let row = rows(attribute(&records), attribute(&records), None).remove(0);
     let bytes: u64 = ioctls(row.stock.as_ref()).asked.values().map(|amount| amount.bytes).sum();
     assert_eq!(bytes, 0x3000);
 }
@@ -189,7 +189,7 @@ fn rows_are_compared_by_kind_count_and_code() {
     let run = |coherent, code: &str| {
         attribute(&[mark("> f"), alloc(coherent), mark(&format!("< f = {code}"))])
     };
-    let changed = |stock, interposed| rows(stock, interposed).remove(0).changed;
+    let changed = |stock, interposed| rows(stock, interposed, None).remove(0).changed;
     assert!(!changed(run(true, "0"), run(true, "0")));
     assert!(changed(run(true, "0"), run(false, "0")));
     assert!(changed(run(true, "0"), run(true, "1")));
@@ -199,7 +199,7 @@ fn rows_are_compared_by_kind_count_and_code() {
 fn a_call_in_one_run_only_is_a_change() {
     let stock = attribute(&[mark("> a"), mark("< a = 0"), alloc(true)]);
     let interposed = attribute(&[mark("> b"), mark("< b = 0"), alloc(true)]);
-    let rows = rows(stock, interposed);
+    let rows = rows(stock, interposed, None);
     let names: Vec<(&str, bool)> =
         rows.iter().map(|row: &Row| (row.call.as_str(), row.changed)).collect();
     assert_eq!(names, [("a", true), ("b", true), ("(runtime) USERPTR", false)]);
@@ -217,7 +217,7 @@ proptest! {
             records.push(svm(coherent, start, size));
         }
         records.push(mark("< f = 0"));
-        let row = rows(attribute(&records), attribute(&records)).remove(0);
+        let row = rows(attribute(&records), attribute(&records), None).remove(0);
         for coherent in [true, false] {
             let bytes: u64 = ioctls(row.stock.as_ref()).asked.iter()
                 .filter(|(asked, _)| asked.coherent == coherent)
@@ -229,7 +229,7 @@ proptest! {
     #[test]
     fn any_marks_are_read(texts in proptest::collection::vec("([<>] )?[a-c](( = )?[0-9 ]{0,3})", 0..12), tids in proptest::collection::vec(0u32..3, 12)) {
         let records: Vec<Record> = texts.iter().zip(tids).map(|(text, tid)| mark_of(tid, text)).collect();
-        let rows = rows(attribute(&records), attribute(&records));
+        let rows = rows(attribute(&records), attribute(&records), None);
         prop_assert!(rows.iter().all(|row| !row.changed));
     }
 }

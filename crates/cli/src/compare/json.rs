@@ -18,8 +18,8 @@ pub(crate) struct Document<'a> {
     /// The program and its arguments.
     pub(crate) program: Vec<String>,
     pub(crate) runs: Runs<'a>,
-    /// Whether the two runs print different things, addresses aside; null where the output
-    /// was passed through.
+    /// Whether the runs print different things, addresses aside; null where the output was
+    /// passed through.
     pub(crate) output_differs: Option<bool>,
     pub(crate) rows: &'a [Row],
     pub(crate) summary: Summary,
@@ -32,6 +32,8 @@ pub(crate) struct Document<'a> {
 pub(crate) struct Runs<'a> {
     pub(crate) stock: &'a Run,
     pub(crate) interposed: &'a Run,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) patched: Option<&'a Run>,
 }
 
 /// What the rows come to.
@@ -43,6 +45,9 @@ pub(crate) struct Summary {
     pub(crate) changed: usize,
     /// Whether any row of the runtime's own allocations changed.
     pub(crate) runtime_changed: bool,
+    /// With `--patched`: rows in which it asked for something else than the interposed run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) patched_differ: Option<usize>,
 }
 
 impl Summary {
@@ -54,6 +59,10 @@ impl Summary {
             calls: count(Kind::Call, false),
             changed: count(Kind::Call, true),
             runtime_changed: count(Kind::Runtime, true) > 0,
+            patched_differ: rows.iter().any(|row| row.third.is_some()).then(|| {
+                let thirds = rows.iter().filter_map(|row| row.third.as_ref());
+                thirds.filter(|third| third.patched_differs).count()
+            }),
         }
     }
 }
@@ -90,13 +99,18 @@ mod tests {
             changed: true,
             stock: Some(Side::Ioctls(side)),
             interposed: None,
+            third: None,
         }];
         let run = |ending| Run { ending, output: None };
         let document = Document {
             gpu: &Target { simulated: true, gpus: vec!["gfx1030".to_owned()], source: "ioctls" },
             policy: "standard",
             program: words(&["p".into(), "-x".into()]),
-            runs: Runs { stock: &run(Ending::Exited(0)), interposed: &run(Ending::TimedOut) },
+            runs: Runs {
+                stock: &run(Ending::Exited(0)),
+                interposed: &run(Ending::TimedOut),
+                patched: None,
+            },
             output_differs: None,
             rows: &rows,
             summary: Summary::of(&rows),

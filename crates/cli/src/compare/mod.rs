@@ -1,4 +1,5 @@
-//! `rdnafix compare`: runs a program stock and interposed, and shows what each asked for.
+//! `rdnafix compare`: runs a program stock, interposed and, on request, with patched libraries,
+//! and shows what each asked for.
 
 mod attribute;
 #[cfg(test)]
@@ -7,6 +8,7 @@ mod execute;
 mod json;
 mod model;
 mod output;
+mod overlay;
 mod reported;
 mod table;
 #[cfg(test)]
@@ -42,8 +44,9 @@ const LISTS: [&str; 2] = [LD_PRELOAD, "HSA_TOOLS_LIB"];
 
 const STOCK: &str = "stock";
 const INTERPOSED: &str = "interposed";
+const PATCHED: &str = "patched";
 
-/// Exit code where the two runs end differently.
+/// Exit code where the runs end differently.
 const ENDED_DIFFERENTLY: u8 = 1;
 
 /// Does it.
@@ -59,15 +62,21 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
     run::warn_if_unreachable(&args.program, Library::Rdnafix);
     let stock = setup.run(STOCK)?;
     let interposed = setup.run(INTERPOSED)?;
+    let patched = setup.patched.as_ref().map(|_| setup.run(PATCHED)).transpose()?;
     let reports = report::read(&setup.report(INTERPOSED))?;
     let rows = setup.rows(&reports)?;
-    let difference = output::difference(&stock, &interposed);
+    let runs: Vec<_> = [(STOCK, Some(&stock)), (INTERPOSED, Some(&interposed))]
+        .into_iter()
+        .chain([(PATCHED, patched.as_ref())])
+        .filter_map(|(name, run)| Some((name, run?)))
+        .collect();
+    let difference = runs[1..].iter().find_map(|(name, run)| output::difference(&stock, run, name));
     if args.json {
         let document = Document {
             gpu: &setup.target,
             policy: &args.policy,
             program: json::words(&args.program.words),
-            runs: Runs { stock: &stock, interposed: &interposed },
+            runs: Runs { stock: &stock, interposed: &interposed, patched: patched.as_ref() },
             output_differs: stock.output.as_ref().map(|_| difference.is_some()),
             rows: &rows,
             summary: Summary::of(&rows),
@@ -76,7 +85,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
         let text = serde_json::to_string_pretty(&document).context("cannot write JSON")?;
         print(&format!("{text}\n"))?;
     } else if rows.is_empty() {
-        print("the program asked for no GPU memory in either run\n")?;
+        print("the program asked for no GPU memory in any run\n")?;
     } else {
         let style = Style {
             terminal: std::io::stdout().is_terminal(),
@@ -85,36 +94,38 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
         print(&format!("{}\n{}", table::table(&rows, style), table::summary(&rows, &reports)))?;
     }
     warn_if_absent(&rows, &reports);
-    let code =
-        if stock.ending == interposed.ending { stock.ending.code() } else { ENDED_DIFFERENTLY };
-    setup.tell_of_runs(&stock, &interposed, difference.as_deref());
+    let alike = runs.iter().all(|(_, run)| run.ending == stock.ending);
+    let code = if alike { stock.ending.code() } else { ENDED_DIFFERENTLY };
+    setup.tell_of_runs(&runs, difference.as_deref());
     Ok(ExitCode::from(code))
 }
 
-/// All that both runs need.
+/// All that the runs need.
 struct Setup<'a> {
     args: &'a CompareArgs,
     target: Target,
     rdnafix: PathBuf,
     /// The simulator, if the GPU is simulated.
     kfdsim: Option<PathBuf>,
+    /// The prefix with patched libraries.
+    patched: Option<PathBuf>,
     directory: TempDir,
 }
 
 impl<'a> Setup<'a> {
     fn new(args: &'a CompareArgs) -> Result<Self> {
         let target = Target::choose(args);
-        let mut libraries = vec![locate(Library::Rdnafix)?];
-        if target.simulated {
-            libraries.push(locate(Library::Kfdsim)?);
-        }
-        root::enter(args.board.root.as_deref(), &mut libraries)?;
-        let mut libraries = libraries.into_iter();
+        let mut rdnafix = locate(Library::Rdnafix)?;
+        let mut kfdsim = target.simulated.then(|| locate(Library::Kfdsim)).transpose()?;
+        let mut patched = args.patched.as_deref().map(overlay::prefix).transpose()?;
+        let files = [Some(&mut rdnafix), kfdsim.as_mut(), patched.as_mut()];
+        root::enter(args.board.root.as_deref(), files.into_iter().flatten())?;
         Ok(Self {
             args,
-            rdnafix: libraries.next().context("it was put there")?,
-            kfdsim: libraries.next(),
             target,
+            rdnafix,
+            kfdsim,
+            patched,
             directory: tempfile::Builder::new()
                 .prefix("rdnafix-compare-")
                 .tempdir()
@@ -143,7 +154,10 @@ impl<'a> Setup<'a> {
         // Asked for without a word, it would make every row "same".
         command.env_remove("RDNAFIX_DRY_RUN");
         let mut preload = Vec::new();
-        if name == INTERPOSED || self.kfdsim.is_none() {
+        if let (PATCHED, Some(prefix)) = (name, &self.patched) {
+            command.env(overlay::LD_LIBRARY_PATH, overlay::search_path(prefix)?);
+            command.env("RDNAFIX_POLICY", &self.args.policy);
+        } else if name == INTERPOSED || self.kfdsim.is_none() {
             preload.push(self.rdnafix.clone());
             let level = if name == INTERPOSED { &self.args.policy } else { Level::Off.name() };
             command.env("RDNAFIX_POLICY", level);
@@ -176,9 +190,11 @@ impl<'a> Setup<'a> {
         }
         let stock = read_log(&self.log(STOCK))?;
         let interposed = read_log(&self.log(INTERPOSED))?;
+        let patched = self.patched.as_ref().map(|_| read_log(&self.log(PATCHED))).transpose()?;
         let notes: BTreeSet<&str> = stock
             .iter()
             .chain(&interposed)
+            .chain(patched.iter().flatten())
             .filter_map(|record| match &record.event {
                 Event::Note { text } => Some(text.as_str()),
                 _ => None,
@@ -187,13 +203,23 @@ impl<'a> Setup<'a> {
         for note in notes {
             tracing::info!("simulated GPU: {note}");
         }
-        Ok(attribute::rows(attribute::attribute(&stock), attribute::attribute(&interposed)))
+        if let (Some(prefix), Some(records)) = (&self.patched, &patched) {
+            for text in overlay::passed_over(prefix, records) {
+                eprintln!("rdnafix: warning: {text}");
+            }
+        }
+        let patched = patched.as_deref().map(attribute::attribute);
+        Ok(attribute::rows(
+            attribute::attribute(&stock),
+            attribute::attribute(&interposed),
+            patched,
+        ))
     }
 
     /// Says on stderr how the runs ended, if that needs saying, and keeps their output then.
-    fn tell_of_runs(self, stock: &Run, interposed: &Run, difference: Option<&str>) {
-        let failed = !(stock.ending.succeeded() && interposed.ending.succeeded());
-        for (name, run) in [(STOCK, stock), (INTERPOSED, interposed)] {
+    fn tell_of_runs(self, runs: &[(&str, &Run)], difference: Option<&str>) {
+        let failed = runs.iter().any(|(_, run)| !run.ending.succeeded());
+        for (name, run) in runs {
             if failed {
                 eprint!("rdnafix: the {name} run {}\n{}", run.ending.describe(), tail_of(run));
             }
@@ -201,7 +227,7 @@ impl<'a> Setup<'a> {
         if let Some(difference) = difference {
             eprintln!("rdnafix: {difference}");
         }
-        if stock.output.is_some() && (failed || difference.is_some()) {
+        if runs.iter().any(|(_, run)| run.output.is_some()) && (failed || difference.is_some()) {
             eprintln!("rdnafix: all of the output is in {}", self.directory.keep().display());
         }
     }

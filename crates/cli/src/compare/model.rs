@@ -17,6 +17,17 @@ pub(crate) struct Row {
     /// `None` where that run did not get to it.
     pub(crate) stock: Option<Side>,
     pub(crate) interposed: Option<Side>,
+    /// With `--patched`.
+    #[serde(flatten)]
+    pub(crate) third: Option<Third>,
+}
+
+/// The run with patched libraries.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Third {
+    pub(crate) patched: Option<Side>,
+    /// Whether it asked for something else than the interposed run.
+    pub(crate) patched_differs: bool,
 }
 
 /// Whose call a row is.

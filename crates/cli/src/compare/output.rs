@@ -1,4 +1,4 @@
-//! The output of the two runs: what is worth showing of it.
+//! The output of the runs: what is worth showing of it.
 
 use std::fmt::Write as _;
 use std::io::{Read, Seek, SeekFrom};
@@ -8,19 +8,21 @@ use super::execute::Run;
 
 const TAIL: usize = 10;
 
-/// The first line in which the outputs of the two runs differ, as text for people. Addresses
-/// are left out of it: they are different in every run.
-pub(crate) fn difference(stock: &Run, interposed: &Run) -> Option<String> {
-    let (stock, interposed) = (stock.output.as_ref()?, interposed.output.as_ref()?);
-    for (name, left, right) in [
-        ("stdout", &stock.stdout, &interposed.stdout),
-        ("stderr", &stock.stderr, &interposed.stderr),
-    ] {
+/// The first line in which the outputs of the stock run and another differ, as text for people.
+/// Addresses are left out of it: they are different in every run.
+pub(crate) fn difference(stock: &Run, other: &Run, name_of_other: &str) -> Option<String> {
+    let (stock, other) = (stock.output.as_ref()?, other.output.as_ref()?);
+    let width = "stock:".len().max(name_of_other.len() + 1);
+    for (name, left, right) in
+        [("stdout", &stock.stdout, &other.stdout), ("stderr", &stock.stderr, &other.stderr)]
+    {
         if let Some((number, left, right)) = first_difference(&read(left), &read(right)) {
             return Some(format!(
-                "the two runs print different things, first in line {number} of {name}:\n  \
-                 stock:      {}\n  interposed: {}",
+                "the stock and the {name_of_other} run print different things, first in line \
+                 {number} of {name}:\n  {:width$}  {}\n  {:width$}  {}",
+                "stock:",
                 shown(&left),
+                format!("{name_of_other}:"),
                 shown(&right),
             ));
         }
@@ -147,9 +149,9 @@ mod tests {
     fn stderr_is_compared_too() {
         let dir = tempfile::tempdir().unwrap();
         let stock = run(dir.path(), "a", "same", "x");
-        let text = difference(&stock, &run(dir.path(), "b", "same", "y")).unwrap();
-        assert!(text.contains("line 1 of stderr"), "{text}");
-        assert_eq!(difference(&stock, &run(dir.path(), "c", "same", "x")), None);
+        let text = difference(&stock, &run(dir.path(), "b", "same", "y"), "patched").unwrap();
+        assert!(text.ends_with("line 1 of stderr:\n  stock:    x\n  patched:  y"), "{text}");
+        assert_eq!(difference(&stock, &run(dir.path(), "c", "same", "x"), "patched"), None);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(crate) fn rows(stock: &[Report], interposed: &[Report]) -> Vec<Row> {
                 changed,
                 stock: side(stock),
                 interposed: side(interposed),
+                third: None,
             }
         })
         .collect()

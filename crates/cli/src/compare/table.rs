@@ -39,12 +39,15 @@ pub(crate) fn table(rows: &[Row], style: Style) -> String {
     if !style.terminal {
         table.force_no_tty();
     }
-    table.set_header(["call", "stock", "interposed", ""]);
+    let mut header = vec!["call", "stock", "interposed"];
+    if rows.iter().any(|row| row.third.is_some()) {
+        header.push("patched");
+    }
+    header.push("");
+    table.set_header(header);
     for row in rows {
-        let (stock, interposed) = cells(row);
-        let mark = if row.changed { "changed" } else { "same" };
-        let cells = [row.call.clone(), stock, interposed, mark.to_owned()];
-        table.add_row(cells.map(|text| {
+        let cells = [vec![row.call.clone()], cells(row), vec![mark(row).to_owned()]].concat();
+        table.add_row(cells.into_iter().map(|text| {
             let cell = Cell::new(text);
             if row.changed && style.colour { cell.add_attribute(Attribute::Bold) } else { cell }
         }));
@@ -60,27 +63,45 @@ pub(crate) fn table(rows: &[Row], style: Style) -> String {
     text
 }
 
-/// The two sides of a row as text, which differ wherever the row is changed.
-fn cells(row: &Row) -> (String, String) {
-    let describe = |detailed| {
-        let text = |side: Option<&Side>| match side {
-            None => ABSENT.to_owned(),
-            Some(Side::Ioctls(side)) => describe_ioctls(side, codes_differ(row), detailed),
-            Some(Side::Reported(side)) => describe_reported(side),
-        };
-        (text(row.stock.as_ref()), text(row.interposed.as_ref()))
-    };
-    let (stock, interposed) = describe(false);
-    if row.changed && stock == interposed { describe(true) } else { (stock, interposed) }
+fn patched_differs(row: &Row) -> bool {
+    row.third.as_ref().is_some_and(|third| third.patched_differs)
 }
 
-fn codes_differ(row: &Row) -> bool {
-    match (&row.stock, &row.interposed) {
-        (Some(Side::Ioctls(stock)), Some(Side::Ioctls(interposed))) => {
-            stock.codes != interposed.codes
-        }
-        _ => false,
+fn mark(row: &Row) -> &'static str {
+    match (row.changed, patched_differs(row)) {
+        (_, true) => "patched differs",
+        (true, false) => "changed",
+        (false, false) => "same",
     }
+}
+
+/// The sides of a row as text, which differ wherever the sides do.
+fn cells(row: &Row) -> Vec<String> {
+    let mut sides = vec![row.stock.as_ref(), row.interposed.as_ref()];
+    sides.extend(row.third.iter().map(|third| third.patched.as_ref()));
+    let with_codes = codes_differ(&sides);
+    let describe = |detailed| -> Vec<String> {
+        let text = |side: Option<&Side>| match side {
+            None => ABSENT.to_owned(),
+            Some(Side::Ioctls(side)) => describe_ioctls(side, with_codes, detailed),
+            Some(Side::Reported(side)) => describe_reported(side),
+        };
+        sides.iter().copied().map(text).collect()
+    };
+    let cells = describe(false);
+    let hidden = row.changed && cells[0] == cells[1]
+        || patched_differs(row) && Some(&cells[1]) == cells.get(2);
+    if hidden { describe(true) } else { cells }
+}
+
+fn codes_differ(sides: &[Option<&Side>]) -> bool {
+    let codes = |side: Option<&Side>| match side {
+        Some(Side::Ioctls(side)) => Some(side.codes.clone()),
+        _ => None,
+    };
+    let mut codes = sides.iter().copied().filter_map(codes);
+    let first = codes.next();
+    codes.any(|other| Some(other) != first)
 }
 
 fn describe_ioctls(side: &Ioctls, with_codes: bool, detailed: bool) -> String {
@@ -171,6 +192,20 @@ pub(crate) fn summary(rows: &[Row], reports: &[Report]) -> String {
     } else if runtime > 0 {
         let _ =
             writeln!(text, "what the runtime allocates for itself differs: {}", changed.join(", "));
+    }
+    if rows.iter().any(|row| row.third.is_some()) {
+        let differ: Vec<&str> =
+            rows.iter().filter(|row| patched_differs(row)).map(|row| row.call.as_str()).collect();
+        if differ.is_empty() {
+            text.push_str("patched asked for the same as interposed in every row\n");
+        } else {
+            let _ = writeln!(
+                text,
+                "patched asked for something else than interposed in {} rows: {}",
+                differ.len(),
+                differ.join(", ")
+            );
+        }
     }
     let calls = || reports.iter().flat_map(|report| &report.calls);
     let fell_back: u64 = calls().map(|call| call.fell_back).sum();

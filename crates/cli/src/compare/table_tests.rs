@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kfd_abi::log::{Domain, Mtype};
 
-use super::model::{Asked, Ioctls, Kind, Reported, Row, Side};
+use super::model::{Asked, Ioctls, Kind, Reported, Row, Side, Third};
 use super::table::{Style, summary, table};
 use crate::report::{Action, Call, Layers, Report};
 
@@ -45,7 +45,14 @@ fn row(
     stock: impl Into<Option<Side>>,
     interposed: impl Into<Option<Side>>,
 ) -> Row {
-    Row { call: call.to_owned(), kind, changed, stock: stock.into(), interposed: interposed.into() }
+    Row {
+        call: call.to_owned(),
+        kind,
+        changed,
+        stock: stock.into(),
+        interposed: interposed.into(),
+        third: None,
+    }
 }
 
 fn example() -> Vec<Row> {
@@ -186,4 +193,27 @@ fn the_summary_counts_the_calls_of_the_program() {
         "0 of 0 calls changed\nwhat the runtime allocates for itself differs: (runtime) GTT\n"
     );
     assert_eq!(summary(&[], &[]), "0 of 0 calls changed\n");
+}
+
+#[test]
+fn patched_libraries_are_a_third_column_beside_the_interposed_one() {
+    let with = |row: Row, patched: Option<Side>, patched_differs| Row {
+        third: Some(Third { patched, patched_differs }),
+        ..row
+    };
+    let changed = || row("f", Kind::Call, true, side(None, &[uc()]), side(None, &[nc(&["A"])]));
+    let same = with(changed(), Some(side(None, &[nc(&["A"])])), false);
+    let differs = with(changed(), Some(side(None, &[nc(&["B"])])), true);
+    let absent = with(changed(), None, true);
+    let text = table(std::slice::from_ref(&same), PLAIN);
+    assert!(text.starts_with("call  stock  ") && text.contains("interposed"), "{text}");
+    assert_eq!(text.matches("USERPTR non-coherent NC x1").count(), 2, "{text}");
+    let text = table(&[differs.clone(), absent.clone()], PLAIN);
+    for part in ["NC [A] x1", "NC [B] x1", "patched differs", "not called"] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    let said = summary(std::slice::from_ref(&same), &[]);
+    assert!(said.ends_with("patched asked for the same as interposed in every row\n"), "{said}");
+    let said = summary(&[same, differs, absent], &[]);
+    assert!(said.ends_with("something else than interposed in 2 rows: f, f\n"), "{said}");
 }

@@ -53,7 +53,10 @@ pub(crate) fn root(args: &RootArgs) -> Result<ExitCode> {
 ///
 /// # Errors
 /// As [`root`].
-pub(crate) fn enter(name: Option<&str>, files: &mut [PathBuf]) -> Result<()> {
+pub(crate) fn enter<'a>(
+    name: Option<&str>,
+    files: impl IntoIterator<Item = &'a mut PathBuf>,
+) -> Result<()> {
     if let Some(name) = name {
         enter::enter(&make::make(&recipe::named(name)?)?.tree)?;
         for file in files {

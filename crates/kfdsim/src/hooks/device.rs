@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use kfd_abi::drm::BASE as DRM_BASE;
 use kfd_abi::ioctl::BASE as KFD_BASE;
+use kfd_abi::log::Event;
 
 use crate::fds::{self, Kind};
 use crate::paths::{Found, Node};
 use crate::sys::{self, Errno, Result};
-use crate::{kfd, sim};
+use crate::{kfd, libraries, sim};
 
 /// Opens of DRM nodes so far.
 static OPENS: AtomicU32 = AtomicU32::new(0);
@@ -31,6 +32,9 @@ pub(super) fn open(found: &Found, flags: c_int, mode: libc::mode_t) -> Result<c_
         return Err(Errno(libc::EEXIST));
     }
     let sim = sim::get().ok_or(Errno(libc::ENXIO))?;
+    if let (Kind::Kfd { .. }, Some(log)) = (kind, &sim.log) {
+        log.write(Event::Opened { libraries: libraries::rocm() });
+    }
     let backing = sim.lock().memory.backing(&sim.config);
     let path = std::ffi::CString::new(format!("/proc/self/fd/{}", backing.fd));
     let path = path.map_err(|_| Errno(libc::ENXIO))?;
