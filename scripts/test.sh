@@ -158,7 +158,7 @@ step_threads() {
 }
 
 # The test files of the steps patches, releases and fidelity; all others are those of e2e.
-of_patches=(patch_policy patches cli_patch 'cli_build*' equivalence)
+of_patches=(patch_policy patches 'port_*' cli_patch 'cli_build*' equivalence)
 of_releases=(cli_root clients golden 'releases_*')
 of_fidelity=(kfdtest rocrtst)
 # Those of e2e that also run with the programs in the root of each other release.
