@@ -29,10 +29,11 @@ fn build() -> Option<PathBuf> {
         println!("SKIPPED: the patched libraries of ROCm {RELEASE}: only {only} is asked for");
         return None;
     }
-    let output = Turn::take().build(&["--from", "debian"], &[]);
+    let turn = Turn::take();
+    let output = turn.build(&["--from", "debian"], &[]);
     let said = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
-        Some(0) => Some(prefix()),
+        Some(0) => Some(turn.prefix),
         // EX_UNAVAILABLE
         Some(69) => {
             let why = said.lines().last().unwrap_or_default();
@@ -46,6 +47,7 @@ fn build() -> Option<PathBuf> {
 /// The right to build them: other tests wait, also those of other checkouts, which share the
 /// work that is kept.
 pub struct Turn {
+    prefix: PathBuf,
     _lock: File,
 }
 
@@ -57,7 +59,8 @@ impl Turn {
         // SAFETY: the descriptor is open; closing it ends the lock.
         let locked = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) };
         assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
-        Self { _lock: lock }
+        let prefix = cache().join(format!("patched-{RELEASE}-{:016x}", recipe()));
+        Self { prefix, _lock: lock }
     }
 
     /// Builds them with more arguments, and with this set, as `NAME=VALUE`.
@@ -65,12 +68,8 @@ impl Turn {
         let mut command = Command::new(artifact("rdnafix"));
         command.args(["sim", "root", BUILD_ROOT, "--", "env"]).args(set).arg(artifact("rdnafix"));
         command.args(["build", "rocm", "--release", RELEASE]).args(arguments);
-        command.arg("--prefix").arg(prefix()).output().expect("the command starts")
+        command.arg("--prefix").arg(&self.prefix).output().expect("the command starts")
     }
-}
-
-fn prefix() -> PathBuf {
-    cache().join(format!("patched-{RELEASE}-{:016x}", recipe()))
 }
 
 /// `rdnafix`'s own, so that all that it keeps can be found and removed in one place.
