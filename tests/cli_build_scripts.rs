@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
 
-use cli_common::patched::{patched, turn};
+use cli_common::patched::{Turn, patched};
 use cli_common::{clean, output, root, succeed, text};
 
 fn script(name: &str) -> Command {
@@ -48,7 +48,7 @@ fn the_stable_link_leads_to_what_was_built_last() {
     if patched().is_none() {
         return;
     }
-    let _turn = turn();
+    let _turn = Turn::take();
     let directory = tempfile::tempdir().unwrap();
     let (prefix, link) =
         (directory.path().join("rocm-patched-6.4.3"), directory.path().join("rocm-patched"));
