@@ -239,3 +239,18 @@ fn compare_says_where_the_patched_libraries_were_passed_over() {
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(table.contains("patched differs"), "{table}");
 }
+
+#[test]
+fn without_memory_to_decide_with_a_call_is_made_as_it_came() {
+    let Some(setup) = Setup::new() else { return };
+    let program = setup.compile("tests/programs/no_memory.cpp", "no_memory");
+    for level in LEVELS {
+        let [stock, interposed, patched, both] =
+            [Way::Stock, Way::Interposed, Way::Patched, Way::Both]
+                .map(|way| setup.run(&program, GFX1030, way, level).stdout);
+        assert!(stock.contains("access: 4104"), "it gets memory all the same: {stock}");
+        assert_eq!(stock, interposed, "{level}");
+        assert_eq!(stock, patched, "{level}");
+        assert_eq!(stock, both, "{level}");
+    }
+}

@@ -96,8 +96,8 @@ struct PoolDecision {
 
 // `kind` is RDNAFIX_REQUEST_POOL_ALLOCATE or RDNAFIX_REQUEST_LOCK_TO_POOL; `who` is asked only
 // where the answer may be to change something.
-inline PoolDecision decide(enum rdnafix_request_kind kind, hsa_amd_memory_pool_t handle,
-                           uint32_t flags, CallerAt who) {
+inline PoolDecision decided(enum rdnafix_request_kind kind, hsa_amd_memory_pool_t handle,
+                            uint32_t flags, CallerAt who) {
   const PoolDecision forward = {{0}, 0};
   const enum rdnafix_level level = rdnafix_level_of_process();
   struct rdnafix_request request = {};
@@ -143,6 +143,11 @@ inline PoolDecision decide(enum rdnafix_request_kind kind, hsa_amd_memory_pool_t
   const struct rdnafix_decision decision = rdnafix_decide(&request, gpu, caller.who, level);
   const PoolDecision instead = {coarse, decision.flags};
   return decision.action == RDNAFIX_ACTION_COARSE_POOL ? instead : forward;
+}
+
+inline PoolDecision decide(enum rdnafix_request_kind kind, hsa_amd_memory_pool_t handle,
+                           uint32_t flags, CallerAt who) {
+  return ask([&]() { return decided(kind, handle, flags, who); }, PoolDecision{{0}, 0});
 }
 
 // hsa_amd_memory_pool_allocate

@@ -76,7 +76,7 @@ struct Pages {
   }
 };
 
-// Ranges whose grain the program chose.
+// Ranges whose grain the program chose. One that there is no memory to remember is forgotten.
 class Chosen {
  public:
   bool overlaps(Pages range) {
@@ -84,14 +84,20 @@ class Chosen {
     const auto next = ranges_.lower_bound(range.end);
     return next != ranges_.begin() && std::prev(next)->second > range.start;
   }
-  void forget(Pages range) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    cut(range);
+  bool forget(Pages range) {
+    return ask([&]() {
+      std::lock_guard<std::mutex> lock(mutex_);
+      cut(range);
+      return true;
+    }, false);
   }
-  void set(Pages range) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    cut(range);
-    ranges_[range.start] = range.end;
+  bool set(Pages range) {
+    return ask([&]() {
+      std::lock_guard<std::mutex> lock(mutex_);
+      cut(range);
+      ranges_[range.start] = range.end;
+      return true;
+    }, false);
   }
   static Chosen& of_process() {
     static Chosen* const chosen = new Chosen;  // a thread may still call while the process ends
@@ -114,12 +120,15 @@ class Chosen {
   std::map<uintptr_t, uintptr_t> ranges_;
 };
 
-// hsa_amd_svm_attributes_set. A grain is appended where the list gives access and nobody named
-// one, and what the program chose is remembered. Returns whether the call was made, with its
-// status; if not, it is still to be made as it came.
-inline bool svm_attributes_set(decltype(hsa_amd_svm_attributes_set)* real, CallerAt who, void* ptr,
-                               size_t size, hsa_amd_svm_attribute_pair_t* list, size_t count,
-                               hsa_status_t* status) {
+// That managed memory is gone, and what the program chose for it.
+inline void svm_range_freed(void* ptr, size_t size) {
+  ask([&]() { return Chosen::of_process().forget(Pages(ptr, size)); }, false);
+}
+
+// As svm_attributes_set below. Nothing here takes memory after the call.
+inline bool svm_attributes_decided(decltype(hsa_amd_svm_attributes_set)* real, CallerAt who,
+                                   void* ptr, size_t size, hsa_amd_svm_attribute_pair_t* list,
+                                   size_t count, hsa_status_t* status) {
   const enum rdnafix_level level = rdnafix_level_of_process();
   // No runtime passes longer lists; a longer one is left alone.
   if (level == RDNAFIX_LEVEL_OFF || list == nullptr || size == 0 || count == 0 || count > 1024)
@@ -167,6 +176,17 @@ inline bool svm_attributes_set(decltype(hsa_amd_svm_attributes_set)* real, Calle
   longer.push_back(coarse);
   *status = real(ptr, size, longer.data(), longer.size());
   return *status == HSA_STATUS_SUCCESS;
+}
+
+// hsa_amd_svm_attributes_set. A grain is appended where the list gives access and nobody named
+// one, and what the program chose is remembered. Returns whether the call was made, with its
+// status; if not, it is still to be made as it came.
+inline bool svm_attributes_set(decltype(hsa_amd_svm_attributes_set)* real, CallerAt who, void* ptr,
+                               size_t size, hsa_amd_svm_attribute_pair_t* list, size_t count,
+                               hsa_status_t* status) {
+  return ask([&]() {
+    return svm_attributes_decided(real, who, ptr, size, list, count, status);
+  }, false);
 }
 
 }  // namespace rdnafix

@@ -12,10 +12,22 @@
 #include <dlfcn.h>
 #endif
 #include <cstdio>
+#include <exception>
 #include <string>
 #include <vector>
 
 namespace rdnafix {
+
+// Asks a question that takes memory. Where there is none the answer is `otherwise`: the public
+// functions are C, and a call that cannot be decided is made as it came.
+template <typename Question, typename Answer>
+Answer ask(Question question, Answer otherwise) {
+  try {
+    return question();
+  } catch (const std::exception&) {
+    return otherwise;
+  }
+}
 
 // Who made a call of a public function.
 struct Caller {
@@ -72,12 +84,16 @@ inline std::vector<KfdGpu> read_kfd_gpus() {
 // The GPU at a PCI address: the kernel's own word, which HSA_OVERRIDE_GFX_VERSION does not change,
 // or `runtime_says` on kernels that do not say. Not known if KFD has none there.
 inline struct rdnafix_gpu gpu_at(uint32_t domain, uint32_t bdf, struct rdnafix_gpu runtime_says) {
-  // Never destroyed: a thread may still allocate while the process ends.
-  static const std::vector<KfdGpu>* const gpus = new std::vector<KfdGpu>(read_kfd_gpus());
-  for (const KfdGpu& node : *gpus) {
-    if (node.domain == domain && node.bdf == bdf) return node.gpu.known ? node.gpu : runtime_says;
-  }
-  return rdnafix_gpu_from_kfd(0);
+  const auto find = [&]() -> struct rdnafix_gpu {
+    // Never destroyed: a thread may still allocate while the process ends.
+    static const std::vector<KfdGpu>* const gpus = new std::vector<KfdGpu>(read_kfd_gpus());
+    for (const KfdGpu& node : *gpus) {
+      if (node.domain == domain && node.bdf == bdf)
+        return node.gpu.known ? node.gpu : runtime_says;
+    }
+    return rdnafix_gpu_from_kfd(0);
+  };
+  return ask(find, rdnafix_gpu_from_kfd(0));
 }
 
 // Who the code at a return address belongs to, by the name of its file. Code outside every object
