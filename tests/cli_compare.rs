@@ -240,7 +240,7 @@ fn both_runs_failing_alike_is_the_programs_own_affair() {
     ] {
         assert!(err.contains(part), "{err}");
     }
-    assert!(text(&output.stdout).ends_with("the program asked for no GPU memory in either run\n"));
+    assert!(text(&output.stdout).ends_with("the program asked for no GPU memory in any run\n"));
     forget(&err);
 }
 
@@ -271,7 +271,7 @@ fn output_that_differs_is_shown_and_kept() {
     let output = output(&mut compare_script(&[], script));
     assert_eq!(output.status.code(), Some(0));
     let err = text(&output.stderr);
-    for part in ["first in line 2 of stdout", "stock:      one", "interposed: other"] {
+    for part in ["first in line 2 of stdout", "stock:       one", "interposed:  other"] {
         assert!(err.contains(part), "{err}");
     }
     let kept = forget(&err);

@@ -12,7 +12,8 @@
 
 namespace {
 
-bool refuse = false;
+// Of this thread: those of ROCr go on.
+thread_local bool refuse = false;
 
 struct Gpu {
   hsa_agent_t agent;
