@@ -254,3 +254,35 @@ fn without_memory_to_decide_with_a_call_is_made_as_it_came() {
         assert_eq!(stock, both, "{level}");
     }
 }
+
+#[test]
+fn a_program_without_marks_is_compared_by_kind_of_memory() {
+    let Some(setup) = Setup::new() else { return };
+    let libraries = ["-lamdhip64", "-ldl"];
+    let program = setup.release.compile("tests/programs/unmarked.c", "unmarked", &libraries);
+    let prefix = setup.overlay.parent().expect("the prefix").to_str().expect("UTF-8");
+    let output = compare(&["--patched", prefix, "--json"], &program);
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["summary"]["patched_differ"], 0, "{document:#}");
+    let rows = document["rows"].as_array().expect("rows");
+    let changed: Vec<&str> = rows
+        .iter()
+        .filter(|row| row["changed"] == true)
+        .map(|row| row["call"].as_str().expect("a name"))
+        .collect();
+    assert_eq!(changed, ["(any call) USERPTR", "(any call) SVM"]);
+}
+
+#[test]
+fn compare_says_where_the_stock_run_found_an_overlay() {
+    let Some(setup) = Setup::new() else { return };
+    let program = setup.compile(PROBE[0], PROBE[1]);
+    let mut command = Command::new(artifact("rdnafix"));
+    command.args(["compare", "--root", "6.4.3", "--json", "--"]).arg(&program);
+    let output = command.env("LD_LIBRARY_PATH", &setup.overlay).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("the stock run used") && said.contains("LD_LIBRARY_PATH"), "{said}");
+    // The level is off there, so that it is stock in what it asks for.
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["summary"]["changed"], 6, "{document:#}");
+}

@@ -35,6 +35,9 @@ stock libraries are Debian's packages of ROCm 6.4.3; the patched ones are built 
 the same release, which Debian's source packages have. For one program, `rdnafix compare --patched PREFIX -- PROGRAM`
 shows the same.
 
+Assertions are the one difference: the overlay has none, as upstream's release build, and Debian's packages do. Where one
+of them ends a stock process (ROCr's in `hipMemPrefetchAsync` of pinned memory), the patched one returns.
+
 ## On each machine, at each level
 
 The calls of `examples/alloc_probe.cpp`, each once. *changed*: the interposer made another request than stock. *differ*:

@@ -137,7 +137,8 @@ roots are kept, in rdnafix/roots [default: ~/.cache].";
 ///
 /// The ioctls between the marks "> NAME" and "< NAME = CODE" that a program passes to
 /// kfdsim_mark() are those of the call NAME. Without marks they are listed by the HIP or HSA
-/// function that the program had called. What the ROCm runtime allocates for itself comes
+/// function that the program had called, if the libraries let that be seen (5.2 and 5.7 do), and
+/// without --patched; else by kind of memory, as "(any call)". What the ROCm runtime allocates for itself comes
 /// last, by kind of memory, as "(runtime)".
 ///
 /// PROGRAM runs twice, or three times, and reads nothing from stdin. Its output is not shown,

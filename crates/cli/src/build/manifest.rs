@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::tree;
 
 /// Where it is in a prefix.
-pub(super) const MANIFEST: &str = "share/rdnafix/manifest.json";
+pub(crate) const MANIFEST: &str = "share/rdnafix/manifest.json";
 
 /// What was installed.
 #[derive(Debug, Serialize, Deserialize)]

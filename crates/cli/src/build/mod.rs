@@ -23,6 +23,7 @@ use anyhow::{Context, Result};
 pub(crate) use self::args::BuildArgs;
 use self::args::{BuildCommand, CheckArgs};
 pub(crate) use self::child::Interrupted;
+pub(crate) use self::manifest::MANIFEST;
 use crate::stdout::print;
 
 /// Does it.

@@ -87,14 +87,34 @@ fn overlay(ranges: &mut Vec<Range>, new: Range) {
     *ranges = kept;
 }
 
+/// How the requests of a process without marks are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unmarked {
+    /// By the API function on the stack.
+    ByCall,
+    /// By kind of memory: what is on the stack differs between the runs, as in libraries whose
+    /// exported functions leave it before the ioctl, and patched ones, whose do not.
+    ByKind,
+}
+
+impl Unmarked {
+    /// For these runs.
+    pub(crate) fn of(runs: &[&[Record]], patched: bool) -> Self {
+        let named =
+            |record: &Record| matches!(&record.event, Event::Ioctl(ioctl) if ioctl.api.is_some());
+        let all_named = runs.iter().all(|records| records.iter().any(named));
+        if all_named && !patched { Self::ByCall } else { Self::ByKind }
+    }
+}
+
 /// Which call asked for what.
 ///
 /// Between the marks `> NAME` and `< NAME = CODE` of a thread, it is NAME; of an SVM range
 /// the last state within the call counts, so that a range which a second ioctl makes
 /// non-coherent is non-coherent. A process that sets marks does what lies outside of them
 /// for itself: that is the runtime's. In a process without marks it is the API function on
-/// the stack, if the log names one.
-pub(crate) fn attribute(records: &[Record]) -> Calls {
+/// the stack, if the log names one; or, for `Unmarked::ByKind`, nobody's in particular.
+pub(crate) fn attribute(records: &[Record], unmarked: Unmarked) -> Calls {
     let marking: HashSet<u32> = records
         .iter()
         .filter(|record| matches!(&record.event, Event::Mark { text } if opening(text).is_some()))
@@ -121,7 +141,8 @@ pub(crate) fn attribute(records: &[Record]) -> Calls {
                 if let Some(call) = stack.last_mut() {
                     ioctl.memory.iter().for_each(|memory| call.add(memory));
                 } else {
-                    add_unmarked(ioctl, marking.contains(&record.pid), &mut calls);
+                    let marking = marking.contains(&record.pid);
+                    add_unmarked(ioctl, marking, unmarked, &mut calls);
                 }
             }
             Event::Ioctl(_) | Event::Note { .. } | Event::Opened { .. } => {}
@@ -135,11 +156,15 @@ pub(crate) fn attribute(records: &[Record]) -> Calls {
     calls
 }
 
-fn add_unmarked(ioctl: &Ioctl, marking: bool, calls: &mut Calls) {
+fn add_unmarked(ioctl: &Ioctl, marking: bool, unmarked: Unmarked, calls: &mut Calls) {
     for memory in &ioctl.memory {
-        let entry = match &ioctl.api {
-            Some(api) if !marking => calls.entry(Kind::Call, api),
-            _ => calls.entry(Kind::Runtime, &format!("(runtime) {}", domain_name(memory.domain))),
+        let domain = domain_name(memory.domain);
+        let entry = match (&ioctl.api, unmarked) {
+            (_, Unmarked::ByKind) if !marking => {
+                calls.entry(Kind::Call, &format!("(any call) {domain}"))
+            }
+            (Some(api), Unmarked::ByCall) if !marking => calls.entry(Kind::Call, api),
+            _ => calls.entry(Kind::Runtime, &format!("(runtime) {domain}")),
         };
         entry.add(memory.into(), memory.size);
     }

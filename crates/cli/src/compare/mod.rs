@@ -33,6 +33,7 @@ use crate::preload::{self, LD_PRELOAD};
 use crate::report::{self, Report};
 use crate::stdout::print;
 use crate::{root, run, sim};
+use attribute::Unmarked;
 use execute::{Run, execute};
 use json::{Document, Runs, Summary};
 use model::Row;
@@ -154,6 +155,10 @@ impl<'a> Setup<'a> {
         // Asked for without a word, it would make every row "same".
         command.env_remove("RDNAFIX_DRY_RUN");
         let mut preload = Vec::new();
+        if name == STOCK {
+            // What LD_LIBRARY_PATH finds may be patched.
+            command.env("RDNAFIX_POLICY", Level::Off.name());
+        }
         if let (PATCHED, Some(prefix)) = (name, &self.patched) {
             command.env(overlay::LD_LIBRARY_PATH, overlay::search_path(prefix)?);
             command.env("RDNAFIX_POLICY", &self.args.policy);
@@ -203,17 +208,17 @@ impl<'a> Setup<'a> {
         for note in notes {
             tracing::info!("simulated GPU: {note}");
         }
+        let mut warnings = overlay::in_the_way(&stock);
         if let (Some(prefix), Some(records)) = (&self.patched, &patched) {
-            for text in overlay::passed_over(prefix, records) {
-                eprintln!("rdnafix: warning: {text}");
-            }
+            warnings.extend(overlay::passed_over(prefix, records));
         }
-        let patched = patched.as_deref().map(attribute::attribute);
-        Ok(attribute::rows(
-            attribute::attribute(&stock),
-            attribute::attribute(&interposed),
-            patched,
-        ))
+        for text in warnings {
+            eprintln!("rdnafix: warning: {text}");
+        }
+        let unmarked = Unmarked::of(&[&stock, &interposed], patched.is_some());
+        let attributed = |records: &[Record]| attribute::attribute(records, unmarked);
+        let patched = patched.as_deref().map(attributed);
+        Ok(attribute::rows(attributed(&stock), attributed(&interposed), patched))
     }
 
     /// Says on stderr how the runs ended, if that needs saying, and keeps their output then.

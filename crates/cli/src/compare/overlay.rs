@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use kfd_abi::log::{Event, Record};
 
+use crate::build::MANIFEST;
+
 /// What the loader takes the libraries from.
 pub(crate) const LD_LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 const LIBRARIES: [&str; 2] = ["libamdhip64.so", "libhsa-runtime64.so"];
@@ -46,16 +48,35 @@ pub(crate) fn search_path(prefix: &Path) -> Result<OsString> {
     env::join_paths(list).context("--patched: a directory with ':' in its name cannot be used")
 }
 
-/// What the program loaded of ROCm that is not the prefix's, as a warning for each.
-pub(crate) fn passed_over(prefix: &Path, records: &[Record]) -> BTreeSet<String> {
-    let lib = prefix.join("lib");
-    let loaded = records.iter().filter_map(|record| match &record.event {
+/// The libraries of an overlay that were used where stock ones were meant, as a warning for each.
+pub(crate) fn in_the_way(records: &[Record]) -> BTreeSet<String> {
+    let of_an_overlay = |library: &&Path| {
+        library.parent().and_then(Path::parent).is_some_and(|prefix| prefix.join(MANIFEST).exists())
+    };
+    loaded(records)
+        .filter(of_an_overlay)
+        .map(|library| {
+            format!(
+                "the stock run used {}, which `rdnafix build rocm` made, with the level off: take \
+                 it out of {LD_LIBRARY_PATH}",
+                library.display()
+            )
+        })
+        .collect()
+}
+
+fn loaded(records: &[Record]) -> impl Iterator<Item = &Path> {
+    let libraries = records.iter().filter_map(|record| match &record.event {
         Event::Opened { libraries } => Some(libraries),
         _ => None,
     });
-    loaded
-        .flatten()
-        .map(Path::new)
+    libraries.flatten().map(Path::new)
+}
+
+/// What the program loaded of ROCm that is not the prefix's, as a warning for each.
+pub(crate) fn passed_over(prefix: &Path, records: &[Record]) -> BTreeSet<String> {
+    let lib = prefix.join("lib");
+    loaded(records)
         .filter(|library| !library.starts_with(&lib))
         .map(|library| {
             let name = library.file_name().unwrap_or_default();
