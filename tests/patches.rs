@@ -2,38 +2,12 @@
 //! `patches/policy`, and that each series applies to the sources of its release with no fuzz and
 //! leaves them as they were when it is reversed.
 
-mod common;
+mod cli_common;
+mod source_common;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use serde_json::Value;
-
-/// A series, and where its sources are: the recipe of a root that has them, and how the name of
-/// the tarball begins.
-const SERIES: [(&str, &str, &str); 3] = [
-    ("rocr-runtime/6.4.3", "build-6.4.3", "rocr-runtime_6.4.3"),
-    ("clr/6.4.3", "build-6.4.3", "rocm-hipamd_6.4.3"),
-    ("clr/5.7.1", "source-5.7.1", "rocm-hipamd_5.7.1"),
-];
-
-fn patches() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("patches")
-}
-
-/// The patches of a series, in order: path and text.
-fn patches_of(series: &str) -> Vec<(PathBuf, String)> {
-    let directory = patches().join(series);
-    let list = fs::read_to_string(directory.join("series")).expect("a series file");
-    let read = |name: &str| {
-        let path = directory.join(name);
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
-        (path, text)
-    };
-    list.lines().map(read).collect()
-}
+use source_common::{SERIES, contents, patch, patches, patches_of, sources};
 
 /// The files that a patch adds, by their names.
 fn added(text: &str) -> Vec<(String, String)> {
@@ -141,83 +115,9 @@ fn only_the_header_decides() {
     }
 }
 
-/// The root of a recipe; `None`, after a line that says why, where it cannot be had.
-fn sources(series: &str, recipe: &str) -> Option<PathBuf> {
-    let output = Command::new(common::rdnafix().with_file_name("rdnafix"))
-        .args(["sim", "root", recipe, "--json"])
-        .output()
-        .expect("the command starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() {
-        let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        return Some(value["path"].as_str().expect("a path").into());
-    }
-    // EX_UNAVAILABLE
-    assert_eq!(output.status.code(), Some(69), "rdnafix sim root {recipe}: {said}");
-    println!("SKIPPED: patches {series}: {}", said.lines().last().unwrap_or_default());
-    None
-}
-
-/// Every file below a directory.
-fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    let mut left = vec![root.to_owned()];
-    while let Some(directory) = left.pop() {
-        for entry in fs::read_dir(&directory).expect("a directory") {
-            let entry = entry.expect("an entry");
-            let kind = entry.file_type().expect("a type");
-            if kind.is_dir() {
-                left.push(entry.path());
-            } else if kind.is_file() {
-                all.insert(entry.path(), fs::read(entry.path()).expect("readable"));
-            }
-        }
-    }
-    all
-}
-
-/// One patch, as quilt applies it, but with no fuzz.
-fn patch(tree: &Path, patch: &Path, more: &[&str]) {
-    let output = Command::new("patch")
-        .args([
-            "--strip=1",
-            "--fuzz=0",
-            "--force",
-            "--no-backup-if-mismatch",
-            "--remove-empty-files",
-        ])
-        .args(more)
-        .arg("--input")
-        .arg(patch)
-        .current_dir(tree)
-        .output()
-        .expect("patch is installed");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let name = patch.display();
-    assert!(output.status.success(), "{name}: {said}");
-    assert!(!said.contains("fuzz") && !said.contains("offset"), "{name}: {said}");
-}
-
 /// Applies a series to the sources and takes it off again.
-fn there_and_back((series, recipe, begins): (&str, &str, &str)) {
-    let Some(root) = sources(series, recipe) else { return };
-    let directory = root.join("usr/src/deb");
-    let tarball = fs::read_dir(&directory)
-        .expect("sources")
-        .map(|entry| entry.expect("an entry").path())
-        .find(|path| {
-            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-            name.starts_with(begins) && name.contains(".orig.tar.")
-        })
-        .expect("the recipe sees to the tarball");
-    let tree = tempfile::tempdir().expect("a temporary directory");
-    let status = Command::new("tar")
-        .args(["--extract", "--strip-components=1", "--file"])
-        .arg(&tarball)
-        .current_dir(tree.path())
-        .status()
-        .expect("tar is installed");
-    assert!(status.success(), "{}: {status}", tarball.display());
+fn there_and_back(series: &str) {
+    let Some(tree) = sources(series) else { return };
     let stock = contents(tree.path());
     let all = patches_of(series);
     for (path, _) in &all {
@@ -234,15 +134,15 @@ fn there_and_back((series, recipe, begins): (&str, &str, &str)) {
 
 #[test]
 fn the_series_of_rocr_6_4_3_applies_and_reverses() {
-    there_and_back(SERIES[0]);
+    there_and_back("rocr-runtime/6.4.3");
 }
 
 #[test]
 fn the_series_of_clr_6_4_3_applies_and_reverses() {
-    there_and_back(SERIES[1]);
+    there_and_back("clr/6.4.3");
 }
 
 #[test]
 fn the_series_of_clr_5_7_1_applies_and_reverses() {
-    there_and_back(SERIES[2]);
+    there_and_back("clr/5.7.1");
 }

@@ -1,6 +1,8 @@
 //! `rdnafix patch`: the source patches, and a source tree that they are applied to.
 
 mod args;
+mod blob;
+mod create;
 mod find;
 pub(crate) mod port;
 pub(crate) mod series;
@@ -17,7 +19,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 pub(crate) use self::args::PatchArgs;
-use self::args::{CreateArgs, PatchCommand, SourceArgs};
+use self::args::{PatchCommand, SourceArgs};
 use self::find::Found;
 use self::series::Series;
 use self::state::State;
@@ -33,7 +35,7 @@ pub(crate) fn patch(args: &PatchArgs) -> Result<ExitCode> {
     let all = series::all()?;
     let report = match &args.command {
         PatchCommand::List(args) => return list(&all, args.json),
-        PatchCommand::Create(args) => return create(args),
+        PatchCommand::Create(args) => return create::create(args),
         PatchCommand::Verify(args) => verify(&all, args)?,
         PatchCommand::Apply(args) => switch(&all, args, Direction::Apply)?,
         PatchCommand::Revert(args) => switch(&all, args, Direction::Revert)?,
@@ -49,6 +51,10 @@ pub(crate) fn patch(args: &PatchArgs) -> Result<ExitCode> {
         let mut text = String::new();
         for done in &report {
             let _ = writeln!(text, "{}: {}: {}", done.series, done.root.display(), done.what);
+            for file in &done.dirty {
+                let _ =
+                    writeln!(text, "  {file} is not the release's; the patches fit all the same");
+            }
         }
         print(&text)?;
     }
@@ -63,7 +69,7 @@ pub(crate) fn apply_series(series: &Series, root: &Path) -> Result<()> {
     let tree = Tree::read(root, series)?;
     let mut new = tree.clone();
     all_patches(&mut new, series, Direction::Apply).with_context(|| series.name())?;
-    new.write(&tree, root).map(drop)
+    new.stage(&tree, root)?.commit().map(drop)
 }
 
 /// What was found or done for one component.
@@ -71,10 +77,19 @@ pub(crate) fn apply_series(series: &Series, root: &Path) -> Result<()> {
 struct Done {
     series: String,
     root: PathBuf,
-    /// Before: `stock`, `patched`.
+    /// Before: `stock`, `half patched`, `patched`.
     state: &'static str,
     what: String,
+    /// Written or removed.
     files: Vec<PathBuf>,
+    /// Files that are not what the series was made for, patches apart.
+    dirty: Vec<String>,
+}
+
+/// What is to be written for one component, if anything, and what to say of it then.
+struct Step {
+    after: Option<Tree>,
+    done: Done,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -117,69 +132,40 @@ fn list(all: &[Series], json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the series of a component for a tree, and checks it before it writes it.
-fn create(args: &CreateArgs) -> Result<ExitCode> {
-    if args.out.exists() {
-        bail!("--out '{}': is there already; name a directory that is not", args.out.display());
-    }
-    let parent = std::path::absolute(&args.out)?.parent().map(Path::to_owned).unwrap_or_default();
-    let version = args.version.as_deref().unwrap_or("as given with --source");
-    let made =
-        port::create(&args.component, &args.source, &format!("{} {version}", args.component))?;
-    let mut series = Series {
-        component: args.component.clone(),
-        version: version.to_owned(),
-        patches: Vec::new(),
-    };
-    for patch in &made {
-        // The parser borrows what it reads for as long as an embedded patch lives.
-        series.patches.push(series::parse(&patch.name, patch.text.clone().leak())?);
-    }
-    let tree = Tree::read(&args.source, &series)?;
-    there_and_back(&tree, &series, Direction::Apply).context("the new patches do not apply")?;
-
-    let stage = tempfile::tempdir_in(&parent).with_context(|| {
-        format!("--out '{}': cannot write to {}", args.out.display(), parent.display())
-    })?;
-    let mut list = String::new();
-    for patch in &made {
-        std::fs::write(stage.path().join(&patch.name), &patch.text)?;
-        let _ = writeln!(list, "{}", patch.name);
-    }
-    std::fs::write(stage.path().join("series"), &list)?;
-    // A temporary directory is private; this one is a result.
-    std::fs::set_permissions(stage.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    std::fs::rename(stage.path(), &args.out)
-        .with_context(|| format!("--out '{}': cannot be made", args.out.display()))?;
-    print(&format!(
-        "{}: {} patches; apply them with patch -p1 in {}\n",
-        args.out.display(),
-        made.len(),
-        args.source.display()
-    ))?;
-    Ok(ExitCode::SUCCESS)
-}
-
 /// Applies to a copy, takes back and compares; writes nothing.
 fn verify(all: &[Series], args: &SourceArgs) -> Result<Vec<Done>> {
     for_each_component(all, args, |found, tree, state| {
-        let (state, changed) = match state {
-            State::Stock => ("stock", there_and_back(tree, found.series, Direction::Apply)?),
-            State::Patched => ("patched", there_and_back(tree, found.series, Direction::Revert)?),
-            other => bail!(complain(found, other)),
+        let (name, what) = match state {
+            State::Stock => {
+                let count = there_and_back(tree, found.series, Direction::Apply)?;
+                ("stock", format!("not patched; {count} patches apply and reverse without a trace"))
+            }
+            State::Patched => {
+                let count = there_and_back(tree, found.series, Direction::Revert)?;
+                ("patched", format!("patched; {count} patches reverse and apply without a trace"))
+            }
+            other => bail!(complain(found, tree, other)),
         };
-        let what = match state {
-            "stock" => format!("not patched; {changed} patches apply and reverse without a trace"),
-            _ => format!("patched; {changed} patches reverse and apply without a trace"),
-        };
-        Ok(Done {
-            series: found.series.name(),
-            root: found.root.clone(),
-            state,
-            what,
-            files: Vec::new(),
-        })
+        step(found, tree, name, what, None)
     })
+}
+
+fn step(
+    found: &Found<'_>,
+    tree: &Tree,
+    state: &'static str,
+    what: String,
+    after: Option<Tree>,
+) -> Result<Step> {
+    let done = Done {
+        series: found.series.name(),
+        root: found.root.clone(),
+        state,
+        what,
+        files: Vec::new(),
+        dirty: state::dirty(tree, found.series)?,
+    };
+    Ok(Step { after, done })
 }
 
 /// Applies or takes back all patches of a series in memory, and then does the opposite.
@@ -203,47 +189,45 @@ fn all_patches(tree: &mut Tree, series: &Series, direction: Direction) -> Result
 
 fn switch(all: &[Series], args: &SourceArgs, direction: Direction) -> Result<Vec<Done>> {
     for_each_component(all, args, |found, tree, state| {
-        let name = found.series.name();
-        let done = |state, what: String, files| Done {
-            series: name.clone(),
-            root: found.root.clone(),
-            state,
-            what,
-            files,
-        };
-        let state = match (state, direction) {
-            (State::Stock, Direction::Apply) => "stock",
-            (State::Patched, Direction::Revert) => "patched",
+        let patches = &found.series.patches;
+        let mut new = tree.clone();
+        let (state, what, after) = match (state, direction) {
+            (State::Stock, Direction::Apply) => {
+                all_patches(&mut new, found.series, direction)?;
+                ("stock", format!("{} patches applied", patches.len()), Some(new))
+            }
+            (State::Patched, Direction::Revert) => {
+                all_patches(&mut new, found.series, direction)?;
+                ("patched", format!("{} patches reversed", patches.len()), Some(new))
+            }
+            (State::Half(applied), Direction::Revert) => {
+                patches[..applied].iter().rev().try_for_each(|patch| new.revert(patch))?;
+                let what = format!("{applied} of {} patches reversed", patches.len());
+                ("half patched", what, Some(new))
+            }
             (State::Stock, Direction::Revert) => {
-                return Ok(done("stock", "is not patched: nothing to do".into(), Vec::new()));
+                ("stock", "is not patched: nothing to do".to_owned(), None)
             }
             (State::Patched, Direction::Apply) => {
-                return Ok(done("patched", "is patched already: nothing to do".into(), Vec::new()));
+                ("patched", "is patched already: nothing to do".to_owned(), None)
             }
-            (other, _) => bail!(complain(found, other)),
+            (other, _) => bail!(complain(found, tree, other)),
         };
-        let mut new = tree.clone();
-        all_patches(&mut new, found.series, direction)?;
-        let files = new.write(tree, &found.root)?;
-        let verb = if direction == Direction::Apply { "applied" } else { "reversed" };
-        let what = format!("{} patches {verb}, {} files", found.series.patches.len(), files.len());
-        Ok(done(state, what, files))
+        step(found, tree, state, what, after)
     })
 }
 
-/// Does something with the series that fits best for each component in the source.
+/// Does something with the series that fits best for each component in the source. Nothing is
+/// written before it has worked for all of them.
 fn for_each_component(
     all: &[Series],
     args: &SourceArgs,
-    mut act: impl FnMut(&Found<'_>, &Tree, State) -> Result<Done>,
+    mut act: impl FnMut(&Found<'_>, &Tree, State) -> Result<Step>,
 ) -> Result<Vec<Done>> {
     let candidates = find::candidates(&args.source, all, args.series.as_deref())?;
-    let mut components: Vec<&str> =
-        candidates.iter().map(|found| &found.series.component[..]).collect();
-    components.dedup();
     let mut done = Vec::new();
-    for component in components {
-        let of_it = candidates.iter().filter(|found| found.series.component == component);
+    let mut staged = Vec::new();
+    for of_it in candidates.chunk_by(|a, b| a.series.component == b.series.component) {
         let mut tried = Vec::new();
         for found in of_it {
             let tree = Tree::read(&found.root, found.series)?;
@@ -261,28 +245,47 @@ fn for_each_component(
             .max_by_key(|(_, _, state)| rank(state))
             .context("a series is there")?;
         let (found, tree, state) = best;
-        done.push(act(found, &tree, state)?);
+        let step = act(found, &tree, state)?;
+        if let Some(after) = step.after {
+            staged.push((done.len(), after.stage(&tree, &found.root)?));
+        }
+        done.push(step.done);
+    }
+    for (index, staged) in staged {
+        let done: &mut Done = &mut done[index];
+        done.files = staged.commit()?;
+        let _ = write!(done.what, ", {} files", done.files.len());
     }
     Ok(done)
 }
 
-fn complain(found: &Found<'_>, state: State) -> anyhow::Error {
+fn complain(found: &Found<'_>, tree: &Tree, state: State) -> anyhow::Error {
     let (name, root) = (found.series.name(), found.root.display());
     match state {
         State::Half(applied) => {
             let patches = &found.series.patches;
             anyhow!(
-                "{name}: {root} is half patched: {} of {} patches are applied, up to {}; reverse \
-                 them (patch -R) or take a fresh tree",
-                applied,
+                "{name}: {root} is half patched: {applied} of {} patches are applied, up to {}; \
+                 `rdnafix patch revert` takes these back",
                 patches.len(),
                 patches[applied - 1].name
             )
         }
-        State::Other(error) => error.context(format!(
-            "{name}: {root} is another version, or was changed: nothing is written; \
-             `rdnafix patch create` makes a series for it",
-        )),
+        State::Other(error) => {
+            let added = tree.added(found.series);
+            let why = if added.is_empty() {
+                "is another version, or was changed: nothing is written; `rdnafix patch create` \
+                 makes a series for it"
+                    .to_owned()
+            } else {
+                format!(
+                    "has {}: it is patched in part or by other patches than these: nothing is \
+                     written; take a fresh tree",
+                    added.join(", ")
+                )
+            };
+            error.context(format!("{name}: {root} {why}"))
+        }
         State::Stock | State::Patched => anyhow!("{name}: {root}: not in the state that is needed"),
     }
 }

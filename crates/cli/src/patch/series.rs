@@ -26,6 +26,9 @@ pub(crate) struct Patch {
     pub(crate) subject: String,
     pub(crate) text: &'static [u8],
     pub(crate) files: Vec<FilePatch<'static, [u8]>>,
+    /// For each of them what git calls the content that it was made for; empty where it does not
+    /// say.
+    pub(crate) made_for: Vec<String>,
 }
 
 impl Series {
@@ -104,7 +107,16 @@ pub(super) fn parse(name: &str, text: &'static [u8]) -> Result<Patch> {
     let head = String::from_utf8_lossy(text);
     let subject = head.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap_or(name);
     let subject = subject.split_once("] ").map_or(subject, |(_, subject)| subject);
-    Ok(Patch { name: name.to_owned(), subject: subject.to_owned(), text, files })
+    let made_for = head
+        .split("\ndiff --git ")
+        .skip(1)
+        .map(|part| {
+            let index = part.lines().find_map(|line| line.strip_prefix("index "));
+            let old = index.and_then(|index| index.split_once("..")).map(|(old, _)| old);
+            old.unwrap_or_default().to_owned()
+        })
+        .collect();
+    Ok(Patch { name: name.to_owned(), subject: subject.to_owned(), text, files, made_for })
 }
 
 #[cfg(test)]

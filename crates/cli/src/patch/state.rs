@@ -2,7 +2,8 @@
 
 use anyhow::{Error, Result};
 
-use super::series::Series;
+use super::blob::blob;
+use super::series::{self, Series};
 use super::tree::Tree;
 
 /// How a tree stands to a series.
@@ -35,6 +36,35 @@ pub(crate) fn of(tree: &Tree, series: &Series) -> State {
         Err(error) => State::Other(error),
         Ok(()) => State::Stock,
     }
+}
+
+/// The files whose content is not what the series was made for, with the patches taken back that
+/// are applied. The patches may fit all the same, at other lines.
+///
+/// # Errors
+/// Where a patch renames a file, which none does.
+pub(crate) fn dirty(tree: &Tree, series: &Series) -> Result<Vec<String>> {
+    let count = series.patches.len();
+    let applied = (0..=count).rev().find(|applied| stands_at(tree, series, *applied).is_ok());
+    let mut stock = tree.clone();
+    for patch in series.patches[..applied.unwrap_or(0)].iter().rev() {
+        stock.revert(patch)?;
+    }
+    let mut seen = Vec::new();
+    let mut dirty = Vec::new();
+    for patch in &series.patches {
+        for (part, made_for) in patch.files.iter().zip(&patch.made_for) {
+            let file = series::path(part)?;
+            let other = stock.content(&file).is_some_and(|content| {
+                !made_for.is_empty() && !blob(content).starts_with(made_for)
+            });
+            if other && !seen.contains(&file) {
+                dirty.push(file.clone());
+            }
+            seen.push(file);
+        }
+    }
+    Ok(dirty)
 }
 
 fn stands_at(tree: &Tree, series: &Series, applied: usize) -> Result<()> {

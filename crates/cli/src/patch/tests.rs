@@ -42,7 +42,7 @@ fn a_tree_goes_there_and_back_and_is_known_in_both_states() {
     let mut after = before.clone();
     all_patches(&mut after, &series, Direction::Apply).unwrap();
     assert!(matches!(state::of(&after, &series), State::Patched));
-    assert_eq!(after.write(&before, root.path()).unwrap().len(), 2);
+    assert_eq!(after.stage(&before, root.path()).unwrap().commit().unwrap().len(), 2);
     assert_eq!(
         fs::read_to_string(root.path().join("src/a.cpp")).unwrap(),
         "one\nasked();\ntwo\nthree\n"
@@ -52,7 +52,7 @@ fn a_tree_goes_there_and_back_and_is_known_in_both_states() {
     let patched = Tree::read(root.path(), &series).unwrap();
     let mut back = patched.clone();
     all_patches(&mut back, &series, Direction::Revert).unwrap();
-    back.write(&patched, root.path()).unwrap();
+    back.stage(&patched, root.path()).unwrap().commit().unwrap();
     assert_eq!(Tree::read(root.path(), &series).unwrap(), before);
     assert!(!root.path().join("inc/policy.h").exists());
 }
@@ -101,6 +101,6 @@ fn the_mode_of_a_file_stays() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o750)).unwrap();
     let mut after = before.clone();
     all_patches(&mut after, &series, Direction::Apply).unwrap();
-    after.write(&before, root.path()).unwrap();
+    after.stage(&before, root.path()).unwrap().commit().unwrap();
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o750);
 }

@@ -17,6 +17,12 @@ pub(crate) struct Tree {
     files: BTreeMap<String, Option<Vec<u8>>>,
 }
 
+/// Changes to a tree that are on disk, but not yet in place.
+pub(crate) struct Staged {
+    written: Vec<(tempfile::NamedTempFile, PathBuf)>,
+    removed: Vec<PathBuf>,
+}
+
 impl Tree {
     /// What a series is about.
     ///
@@ -74,21 +80,35 @@ impl Tree {
         Ok(())
     }
 
-    /// Writes what differs from `before` below `root`. All new contents are written beside the
-    /// files first and then renamed, so that a full disk loses nothing.
+    /// The content of a file, where there is one.
+    pub(crate) fn content(&self, file: &str) -> Option<&[u8]> {
+        self.files.get(file)?.as_deref()
+    }
+
+    /// What there is of the files that a series adds.
+    pub(crate) fn added(&self, series: &Series) -> Vec<String> {
+        let parts = series.patches.iter().flat_map(|patch| &patch.files);
+        parts
+            .filter(|part| matches!(part.operation(), FileOperation::Create(_)))
+            .filter_map(|part| series::path(part).ok())
+            .filter(|file| self.content(file).is_some())
+            .collect()
+    }
+
+    /// Writes what differs from `before` beside the files below `root`, so that a full disk or a
+    /// directory that cannot be written to loses nothing.
     ///
     /// # Errors
     /// Where a file cannot be written.
-    pub(crate) fn write(&self, before: &Self, root: &Path) -> Result<Vec<PathBuf>> {
-        let mut staged = Vec::new();
-        let mut removed = Vec::new();
+    pub(crate) fn stage(&self, before: &Self, root: &Path) -> Result<Staged> {
+        let mut staged = Staged { written: Vec::new(), removed: Vec::new() };
         for (file, content) in &self.files {
             if before.files.get(file) == Some(content) {
                 continue;
             }
             let path = root.join(file);
             let Some(content) = content else {
-                removed.push(path);
+                staged.removed.push(path);
                 continue;
             };
             let stage = || -> Result<_> {
@@ -102,18 +122,28 @@ impl Tree {
                 Ok(part)
             };
             let part = stage().with_context(|| format!("cannot write {}", path.display()))?;
-            staged.push((part, path));
+            staged.written.push((part, path));
         }
-        let mut written = Vec::new();
-        for (part, path) in staged {
+        Ok(staged)
+    }
+}
+
+impl Staged {
+    /// Renames the new files into place and removes the others: which they are.
+    ///
+    /// # Errors
+    /// Where that fails, which is not expected in a directory that a file was just written to.
+    pub(crate) fn commit(self) -> Result<Vec<PathBuf>> {
+        let mut done = Vec::new();
+        for (part, path) in self.written {
             part.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
-            written.push(path);
+            done.push(path);
         }
-        for path in removed {
+        for path in self.removed {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-            written.push(path);
+            done.push(path);
         }
-        Ok(written)
+        Ok(done)
     }
 }
 

@@ -1,88 +1,175 @@
-//! One insertion into the text of a file: indented and ended as the lines around it.
+//! Insertions into the text of a file: indented and ended as the lines around them.
 
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
 
-use super::find::Place as Found;
-use super::hooks::{Edit, Place};
+use super::anchor;
+use super::find::{Place as Found, Sought, line_of};
+use super::hooks::{Edit, Line, Place};
+use super::syntax::first_in;
 
-/// The text of the file with the insertion.
-///
-/// # Errors
-/// Where the anchor is not there, is there more than once, or shares its line with other code.
-pub(crate) fn inserted(found: &Found, edit: &Edit) -> Result<Vec<u8>> {
-    let at = |line: usize| format!("{}:{line}", found.file.display());
-    let text = found.source.text();
-    let function = &found.function;
-    let (offset, indentation, blank_line) = match edit.place {
-        Place::Includes => {
-            let end = found.source.after_includes(function.range.start);
-            let end = end.with_context(|| {
-                format!("{}: no #include before the function", at(function.line))
-            })?;
-            (after_line(text, end), String::new(), false)
-        }
-        Place::Outside => (start_of_line(text, function.range.start), String::new(), true),
-        Place::Before | Place::After => {
-            let statement = found
-                .source
-                .statement(function, &edit.anchor)
-                .with_context(|| format!("{}: {}", found.file.display(), found.signature.name))?;
-            let indentation = indentation(text, &statement).with_context(|| {
-                format!(
-                    "{}: other code on the line of `{}`",
-                    at(line_of(text, statement.start)),
-                    edit.anchor[0]
-                )
-            })?;
-            let offset = if edit.place == Place::Before {
-                start_of_line(text, statement.start)
-            } else {
-                after_line(text, statement.end)
-            };
-            (offset, indentation, false)
-        }
-    };
-    let mut insert = named(found, &edit.insert)?;
-    if blank_line {
-        insert.push('\n');
-    }
-    let insert = in_the_style_of(text, &insert, &indentation);
-    let mut changed = text[..offset].to_vec();
-    changed.extend_from_slice(insert.as_bytes());
-    changed.extend_from_slice(&text[offset..]);
-    Ok(changed)
+/// New text in place of a part of a file.
+struct Splice {
+    range: Range<usize>,
+    text: String,
 }
 
-/// With the tree's own names of the parameters in place of `@NAME@`.
-fn named(found: &Found, insert: &str) -> Result<String> {
-    let mut named = insert.to_owned();
-    for (hook, tree) in found.signature.names.iter().zip(&found.function.names) {
-        let placeholder = format!("@{hook}@");
-        if named.contains(&placeholder) && tree.is_empty() {
-            bail!("{}:{}: a parameter has no name", found.file.display(), found.function.line);
+/// The text of the file with the edit, and with what it has to include.
+///
+/// # Errors
+/// Where the anchor is there more than once, or shares its line with other code.
+pub(crate) fn edited(found: &Found, edit: &Edit) -> Result<Sought<Vec<u8>>> {
+    let text = found.source.text();
+    let splice = match splice(found, edit)? {
+        Sought::Found(splice) => splice,
+        Sought::Missing(what) => return Ok(Sought::Missing(what)),
+    };
+    let mut changed = text[..splice.range.start].to_vec();
+    changed.extend_from_slice(splice.text.as_bytes());
+    changed.extend_from_slice(&text[splice.range.end..]);
+    if let Some(header) = &edit.include {
+        let line = format!("#include \"{header}\"");
+        if memchr::memmem::find(text, line.as_bytes()).is_none() {
+            let end = found.source.after_includes(&found.function);
+            let end = end.with_context(|| format!("{}: no #include before it", at(found)))?;
+            let offset = after_line(text, end);
+            let line = in_the_style_of(text, &line, "");
+            changed.splice(offset..offset, line.into_bytes());
         }
-        named = named.replace(&placeholder, tree);
     }
-    Ok(named)
+    Ok(Sought::Found(changed))
+}
+
+/// The text of a file that is not C++, with a line more.
+///
+/// # Errors
+/// Where the line to put it before is not there once.
+pub(crate) fn with_line(text: &[u8], line: &Line) -> Result<Vec<u8>> {
+    let lossy = String::from_utf8_lossy(text);
+    let lines: Vec<(usize, &str)> =
+        lossy.lines().enumerate().filter(|(_, there)| there.trim() == line.before).collect();
+    let &[(index, _)] = &lines[..] else {
+        let all: Vec<String> = lines.iter().map(|(index, _)| (index + 1).to_string()).collect();
+        let lines = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
+        bail!("looked for one line `{}`; there: {lines}", line.before);
+    };
+    let mut ends = memchr::memchr_iter(b'\n', text);
+    let offset = index.checked_sub(1).and_then(|index| ends.nth(index)).map_or(0, |end| end + 1);
+    let insert = in_the_style_of(text, &line.insert, "");
+    Ok([&text[..offset], insert.as_bytes(), &text[offset..]].concat())
+}
+
+fn at(found: &Found) -> String {
+    format!("{}:{}", found.file.display(), found.function.line)
+}
+
+fn splice(found: &Found, edit: &Edit) -> Result<Sought<Splice>> {
+    let text = found.source.text();
+    let function = &found.function;
+    let mut names: Vec<(String, String)> =
+        found.signature.names.iter().cloned().zip(function.names.iter().cloned()).collect();
+    let mut anchored = None;
+    if let Some(anchor) = &edit.anchor {
+        let statement = anchor::find(&found.source, function, anchor, &names)
+            .with_context(|| format!("{}: {}", found.file.display(), found.signature.name))?;
+        let Some(statement) = statement else {
+            return Ok(Sought::Missing(format!(
+                "{}: {} has no statement that begins with `{anchor}`",
+                at(found),
+                found.signature.name
+            )));
+        };
+        names.extend(statement.captures);
+        anchored = Some(statement.node);
+    }
+    let packed = |text: &[u8]| -> Vec<u8> {
+        text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
+    };
+    let body = packed(&text[function.range.clone()]);
+    let lacks = |code: &&String| memchr::memmem::find(&body, &packed(code.as_bytes())).is_none();
+    if let Some(code) = edit.uses.iter().find(lacks) {
+        let name = &found.signature.name;
+        let what = format!("{}: {name} has no `{code}`, which the hook uses", at(found));
+        return Ok(Sought::Missing(what));
+    }
+    if edit.place == Place::Outside {
+        let offset = above_comments(text, start_of_line(text, function.range.start));
+        let insert = filled(found, &edit.insert, &names)? + "\n";
+        let text = in_the_style_of(text, &insert, "");
+        return Ok(Sought::Found(Splice { range: offset..offset, text }));
+    }
+    let what = || edit.anchor.clone().unwrap_or_else(|| found.signature.name.clone());
+    let node = match edit.place {
+        Place::First => {
+            let block = match anchored {
+                Some(node) => node.child_by_field_name("consequence"),
+                None => found.source.body(function),
+            };
+            block
+                .filter(|block| block.kind() == "compound_statement")
+                .and_then(first_in)
+                .with_context(|| format!("{}: no statement in `{}`", at(found), what()))?
+        }
+        _ => anchored.with_context(|| format!("{}: no anchor", found.signature.name))?,
+    };
+    let statement = node.byte_range();
+    let insert = filled(found, &edit.insert, &names)?;
+    let Some(indentation) = indentation(text, &statement, edit.place == Place::First) else {
+        let before = &text[start_of_line(text, statement.start)..statement.start];
+        if edit.place == Place::First && before.trim_ascii_end().ends_with(b"{") {
+            return Ok(Sought::Found(on_own_lines(text, &statement, &insert)));
+        }
+        let line = line_of(text, statement.start);
+        bail!("{}:{line}: other code on the line of `{}`", found.file.display(), what());
+    };
+    let range = match edit.place {
+        Place::After => after_line(text, statement.end)..after_line(text, statement.end),
+        Place::Replace => start_of_line(text, statement.start)..after_line(text, statement.end),
+        _ => start_of_line(text, statement.start)..start_of_line(text, statement.start),
+    };
+    let text = in_the_style_of(text, &insert, &indentation);
+    Ok(Sought::Found(Splice { range, text }))
+}
+
+/// Before a statement that stands on the line of the opening brace.
+fn on_own_lines(text: &[u8], statement: &Range<usize>, insert: &str) -> Splice {
+    let start = start_of_line(text, statement.start);
+    let line = String::from_utf8_lossy(&text[start..statement.start]).into_owned();
+    let outer = &line[..line.len() - line.trim_start().len()];
+    let indentation = format!("{outer}{}", if outer.starts_with('\t') { "\t" } else { "  " });
+    let end = if has_crlf(text) { "\r\n" } else { "\n" };
+    let insert = in_the_style_of(text, insert, &indentation);
+    Splice {
+        range: start + line.trim_end().len()..statement.start,
+        text: format!("{end}{insert}{indentation}"),
+    }
+}
+
+/// With the tree's own names and expressions in place of `@NAME@`.
+fn filled(found: &Found, insert: &str, names: &[(String, String)]) -> Result<String> {
+    let mut text = insert.to_owned();
+    for (hook, tree) in names {
+        let placeholder = format!("@{hook}@");
+        if text.contains(&placeholder) && tree.is_empty() {
+            bail!("{}: the parameter '{hook}' has no name", at(found));
+        }
+        text = text.replace(&placeholder, tree);
+    }
+    if let Some((_, rest)) = text.split_once('@') {
+        bail!("{}: nothing is known as '@{rest}'", found.signature.name);
+    }
+    Ok(text)
 }
 
 /// Indented by tabs where the anchor is, and with CRLF where the file has it.
 fn in_the_style_of(text: &[u8], insert: &str, indentation: &str) -> String {
-    let crlf = text
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .is_some_and(|end| end > 0 && text[end - 1] == b'\r');
-    let end = if crlf { "\r\n" } else { "\n" };
+    let end = if has_crlf(text) { "\r\n" } else { "\n" };
     let tabs = indentation.starts_with('\t');
     let mut styled = String::new();
-    for line in
-        insert.trim_end_matches('\n').split('\n').chain(insert.ends_with("\n\n").then_some(""))
-    {
+    for line in insert.strip_suffix('\n').unwrap_or(insert).split('\n') {
         let code = line.trim_start_matches(' ');
-        // A preprocessor line has no indentation.
-        if !code.is_empty() && !code.starts_with('#') {
+        if !code.is_empty() {
             let own = line.len() - code.len();
             styled.push_str(indentation);
             if tabs {
@@ -98,28 +185,40 @@ fn in_the_style_of(text: &[u8], insert: &str, indentation: &str) -> String {
     styled
 }
 
+fn has_crlf(text: &[u8]) -> bool {
+    memchr::memchr(b'\n', text).is_some_and(|end| end > 0 && text[end - 1] == b'\r')
+}
+
+/// The start of the comment that ends on the line before this one, or of this line.
+fn above_comments(text: &[u8], line: usize) -> usize {
+    let mut start = line;
+    while start > 0 {
+        let above = start_of_line(text, start - 1);
+        if !text[above..start].trim_ascii().starts_with(b"//") {
+            break;
+        }
+        start = above;
+    }
+    start
+}
+
 fn start_of_line(text: &[u8], offset: usize) -> usize {
-    text[..offset].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+    memchr::memrchr(b'\n', &text[..offset]).map_or(0, |end| end + 1)
 }
 
 fn after_line(text: &[u8], offset: usize) -> usize {
     if offset > 0 && text[offset - 1] == b'\n' {
         return offset; // an #include ends with its line
     }
-    text[offset..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| offset + end + 1)
+    memchr::memchr(b'\n', &text[offset..]).map_or(text.len(), |end| offset + end + 1)
 }
 
-fn line_of(text: &[u8], offset: usize) -> usize {
-    text[..offset].split(|byte| *byte == b'\n').count()
-}
-
-/// What stands before a statement on its line; `None` where that or what follows it is code.
-fn indentation(text: &[u8], statement: &Range<usize>) -> Option<String> {
+/// What stands before a statement on its line; `None` where that is code, or what follows it
+/// and matters.
+fn indentation(text: &[u8], statement: &Range<usize>, only_before: bool) -> Option<String> {
     let before = &text[start_of_line(text, statement.start)..statement.start];
-    let after =
-        String::from_utf8_lossy(&text[statement.end..after_line(text, statement.end)]).into_owned();
-    let after = after.trim();
-    let alone = after.is_empty() || after.starts_with("//") || after.starts_with("/*");
+    let after = text[statement.end..after_line(text, statement.end)].trim_ascii();
+    let alone = after.is_empty() || after.starts_with(b"//") || after.starts_with(b"/*");
     let before = String::from_utf8_lossy(before).into_owned();
-    (before.trim().is_empty() && alone).then_some(before)
+    (before.trim().is_empty() && (alone || only_before)).then_some(before)
 }

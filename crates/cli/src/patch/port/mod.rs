@@ -4,23 +4,22 @@
 //! Everything is done in memory and checked before the first file is written. Where the tree
 //! is not as the hooks expect, nothing is written.
 
+mod anchor;
 mod edit;
 mod find;
+mod format;
 mod hooks;
 mod syntax;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use diffy::{DiffOptions, PatchFormatter};
 
-use self::find::Files;
-use self::hooks::{Hooks, Idea};
+use self::find::{Files, Sought};
+use self::hooks::{Edit, Hooks, Idea};
 use super::series::PATCHES;
 
 /// A patch that was made: its file name and its text.
@@ -29,108 +28,98 @@ pub(crate) struct Made {
     pub(crate) text: Vec<u8>,
 }
 
-/// The patches of a component for a tree; paths in them are from the tree's root.
+/// What was made for a tree.
+pub(crate) struct Port {
+    /// In order; paths in them are from the tree's root.
+    pub(crate) patches: Vec<Made>,
+    /// What the tree's release lacks, so that no hook is needed there.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// Makes the patches of a component for a tree.
 ///
 /// # Errors
 /// Where a function, its parameters or a statement is not as expected: the file, the line and
 /// what was looked for. Where the tree is patched already.
-pub(crate) fn create(component: &str, source: &Path, applies_to: &str) -> Result<Vec<Made>> {
+pub(crate) fn create(component: &str, source: &Path, applies_to: &str) -> Result<Port> {
     make(&Hooks::of(component)?, source, applies_to)
 }
 
-fn make(hooks: &Hooks, source: &Path, applies_to: &str) -> Result<Vec<Made>> {
-    let mut files = Files::of(source)?;
-    for addition in hooks.patch.iter().flat_map(|idea| &idea.add) {
-        let name = file_name(&addition.from);
-        if let Some(there) = files.named(name) {
-            bail!("{} is there: the tree is patched already", source.join(there).display());
-        }
-    }
+fn make(hooks: &Hooks, source: &Path, applies_to: &str) -> Result<Port> {
+    let mut files = Files::of(source, &hooks.within)?;
+    files.must_be_unpatched()?;
+    let mut port = Port { patches: Vec::new(), left_out: Vec::new() };
     // First in the tree as it is, so that an error names its lines and not those after an edit.
     for idea in &hooks.patch {
-        for edit in &idea.edit {
-            let found =
-                files.function(&edit.function).and_then(|place| edit::inserted(&place, edit));
-            found.with_context(|| format!("{}: nothing is written", idea.file))?;
+        for choice in idea.choices() {
+            if edited(&files, choice).with_context(|| nothing(idea))?.is_none() {
+                port.left_out.extend(choice.first().map(|edit| edit.function[0].clone()));
+            }
         }
     }
-    let mut made = Vec::new();
     for (index, idea) in hooks.patch.iter().enumerate() {
-        let before = files.changed().clone();
-        apply(idea, &mut files).with_context(|| format!("{}: nothing is written", idea.file))?;
-        let mut text = head(idea, index + 1, hooks.patch.len(), applies_to).into_bytes();
-        text.extend(diff(&files, &before, source)?);
-        made.push(Made { name: idea.file.clone(), text });
+        apply(hooks, idea, &mut files).with_context(|| nothing(idea))?;
+        let mut text = format::head(idea, applies_to).into_bytes();
+        for change in files.take_changes() {
+            let mode = source.join(&change.file).metadata().map(|there| there.permissions().mode());
+            let executable = mode.is_ok_and(|mode| mode & 0o100 != 0);
+            text.extend(format::diff(
+                &change.file,
+                change.old.as_deref(),
+                &change.new,
+                executable,
+            )?);
+        }
+        port.patches.push(Made { name: format::file_name(index + 1, &idea.subject), text });
     }
-    Ok(made)
+    Ok(port)
 }
 
-fn apply(idea: &Idea, files: &mut Files) -> Result<()> {
-    for addition in &idea.add {
-        let place = files.function(&addition.beside)?;
-        let directory = place.file.parent().unwrap_or(Path::new(""));
-        let content = PATCHES
-            .get_file(&addition.from)
-            .with_context(|| format!("no patches/{}", addition.from))?;
-        let file = directory.join(file_name(&addition.from));
-        if files.has(&file) {
-            bail!("{} is there already", file.display());
-        }
-        files.set(file, content.contents().to_vec());
+fn nothing(idea: &Idea) -> String {
+    format!("\"{}\": nothing is written", idea.subject)
+}
+
+fn apply(hooks: &Hooks, idea: &Idea, files: &mut Files) -> Result<()> {
+    for header in &idea.add {
+        let beside = files.ending_with(&hooks.headers_beside)?;
+        let content = PATCHES.get_file(header).with_context(|| format!("no patches/{header}"))?;
+        let name = header.rsplit('/').next().unwrap_or(header);
+        files.set(beside.with_file_name(name), content.contents().to_vec());
     }
-    for edit in &idea.edit {
-        let place = files.function(&edit.function)?;
-        let text = edit::inserted(&place, edit)?;
-        files.set(place.file, text);
+    for choice in idea.choices() {
+        if let Some((file, text)) = edited(files, choice)? {
+            files.set(file, text);
+        }
+    }
+    for line in &idea.line {
+        let file = files.ending_with(&line.file)?;
+        let text = edit::with_line(&files.text(&file)?, line)
+            .with_context(|| files.root().join(&file).display().to_string())?;
+        files.set(file, text);
     }
     Ok(())
 }
 
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-fn head(idea: &Idea, number: usize, of: usize, applies_to: &str) -> String {
-    let mut head = format!("Subject: [PATCH {number}/{of}] {}\n", idea.subject);
-    let mut lines = idea.description.trim().lines();
-    let _ = writeln!(head, "Description: {}", lines.next().unwrap_or_default());
-    for line in lines {
-        let _ = writeln!(head, " {}", if line.is_empty() { "." } else { line });
+/// A file after the first of these edits that has its place; `None` where the tree's release
+/// lacks what they are about.
+fn edited(files: &Files, choice: &[Edit]) -> Result<Option<(PathBuf, Vec<u8>)>> {
+    let word = choice.first().and_then(|edit| edit.only_with.as_deref());
+    if word.is_some_and(|word| !files.mention(word)) {
+        return Ok(None);
     }
-    head.push_str("Origin: vendor, rdnafix\nForwarded: no\n");
-    if let Some(bug) = &idea.bug {
-        let _ = writeln!(head, "Bug: {bug}");
-    }
-    let _ = writeln!(head, "Applies-To: {applies_to}\n---");
-    head
-}
-
-/// What changed since `before`, as git writes it.
-fn diff(files: &Files, before: &BTreeMap<PathBuf, Vec<u8>>, source: &Path) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    for (file, new) in files.changed() {
-        let on_disk = source.join(file);
-        let old = match before.get(file) {
-            Some(old) => Some(old.clone()),
-            None if on_disk.exists() => Some(fs::read(&on_disk)?),
-            None => None,
+    let mut missing = Vec::new();
+    for edit in choice {
+        let place = match files.function(&edit.function)? {
+            Sought::Found(place) => place,
+            Sought::Missing(what) => {
+                missing.push(what);
+                continue;
+            }
         };
-        if old.as_ref() == Some(new) {
-            continue;
+        match edit::edited(&place, edit)? {
+            Sought::Found(text) => return Ok(Some((place.file, text))),
+            Sought::Missing(what) => missing.push(what),
         }
-        let name = file.display();
-        text.extend(format!("diff --git a/{name} b/{name}\n").into_bytes());
-        let mut options = DiffOptions::new();
-        options.set_modified_filename(format!("b/{name}"));
-        if old.is_some() {
-            options.set_original_filename(format!("a/{name}"));
-        } else {
-            text.extend(b"new file mode 100644\n");
-            options.set_original_filename("/dev/null");
-        }
-        let old = old.unwrap_or_default();
-        let patch = options.create_patch_bytes(&old, new);
-        PatchFormatter::new().suppress_blank_empty(false).write_patch_into(&patch, &mut text)?;
     }
-    Ok(text)
+    bail!("{}", missing.join("; or "));
 }

@@ -1,6 +1,5 @@
-//! A C++ source file as a syntax tree: where a function is defined, and where one of its
-//! statements begins. Formatting and comments make no difference; what cannot be found for
-//! certain is an error that names the line.
+//! A C++ source file as a syntax tree: which functions it defines, and the statements in them.
+//! Formatting and comments make no difference. Changes nothing.
 
 use std::ops::Range;
 
@@ -11,11 +10,14 @@ use tree_sitter::{Node, Parser, Tree};
 pub(crate) struct Source {
     text: Vec<u8>,
     tree: Tree,
+    functions: Vec<Definition>,
 }
 
 /// A definition of a function in a [`Source`].
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
+    /// With its class and all namespaces.
+    pub(crate) name: String,
     /// All of it.
     pub(crate) range: Range<usize>,
     /// Counted from 1.
@@ -29,10 +31,16 @@ pub(crate) struct Definition {
 /// A function as `Class::name(type name, ...)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Signature {
-    /// With its class, where it has one.
+    /// With its class and namespaces, as far as they are given; `::name` is in none.
     pub(crate) name: String,
     pub(crate) types: Vec<String>,
     pub(crate) names: Vec<String>,
+}
+
+/// A token and where it is.
+pub(crate) struct Token {
+    pub(crate) text: String,
+    pub(crate) range: Range<usize>,
 }
 
 impl Source {
@@ -44,109 +52,140 @@ impl Source {
         let mut parser = Parser::new();
         parser.set_language(&tree_sitter_cpp::LANGUAGE.into()).context("the C++ grammar")?;
         let tree = parser.parse(&text, None).context("the parser gave up")?;
-        Ok(Self { text, tree })
+        let mut source = Self { text, tree, functions: Vec::new() };
+        let mut functions = Vec::new();
+        each(source.root(), &mut |node| functions.extend(source.definition(node)));
+        source.functions = functions;
+        Ok(source)
     }
 
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// All definitions of a function, whatever its parameters.
-    pub(crate) fn definitions(&self, name: &str) -> Vec<Definition> {
+    pub(crate) fn root(&self) -> Node<'_> {
+        self.tree.root_node()
+    }
+
+    /// The definitions of a function, whatever its parameters.
+    pub(crate) fn definitions(&self, name: &str) -> impl Iterator<Item = &Definition> {
+        let (global, name) = match name.strip_prefix("::") {
+            Some(name) => (true, name),
+            None => (false, name),
+        };
+        self.functions.iter().filter(move |function| {
+            function
+                .name
+                .strip_suffix(name)
+                .is_some_and(|rest| rest.is_empty() || !global && rest.ends_with("::"))
+        })
+    }
+
+    fn definition(&self, node: Node<'_>) -> Option<Definition> {
+        if node.kind() != "function_definition" {
+            return None;
+        }
+        let declarator = function_declarator(node)?;
+        let declared = declarator.child_by_field_name("declarator")?;
+        let (types, names) = self.parameters(declarator.child_by_field_name("parameters")?);
+        let mut name = self.words(declared);
+        let mut outer = node.parent();
+        while let Some(scope) = outer {
+            if matches!(
+                scope.kind(),
+                "namespace_definition" | "class_specifier" | "struct_specifier"
+            ) {
+                let scope = scope.child_by_field_name("name").map(|name| self.words(name));
+                name = format!("{}::{name}", scope.unwrap_or_default());
+            }
+            outer = scope.parent();
+        }
+        Some(Definition {
+            name,
+            range: node.byte_range(),
+            line: node.start_position().row + 1,
+            types,
+            names,
+        })
+    }
+
+    /// The statements of a function that stand in a block, outer ones first.
+    pub(crate) fn statements(&self, of: &Definition) -> Vec<Node<'_>> {
         let mut found = Vec::new();
-        each(self.tree.root_node(), &mut |node| {
-            if node.kind() == "function_definition"
-                && let Some(declarator) = function_declarator(node)
-                && let Some(declared) = declarator.child_by_field_name("declarator")
-                && self.is_called(declared, name)
-                && let Some(parameters) = declarator.child_by_field_name("parameters")
-            {
-                let (types, names) = self.parameters(parameters);
-                found.push(Definition {
-                    range: node.byte_range(),
-                    line: node.start_position().row + 1,
-                    types,
-                    names,
-                });
+        each(self.root(), &mut |node| {
+            let is_statement = node.kind().ends_with("_statement") || node.kind() == "declaration";
+            let inside = of.range.start <= node.start_byte() && node.end_byte() <= of.range.end;
+            // What is put beside the body of an `if` without braces would not be in it.
+            if is_statement && inside && in_block(node) {
+                found.push(node);
             }
         });
         found
     }
 
-    /// The statement of a function that begins with these tokens.
-    ///
-    /// # Errors
-    /// Where there is none, or more than one: the lines.
-    pub(crate) fn statement(&self, of: &Definition, anchors: &[String]) -> Result<Range<usize>> {
-        let wanted: Vec<Vec<String>> =
-            anchors.iter().map(|anchor| tokens_of(anchor)).collect::<Result<_>>()?;
-        let mut found: Vec<(usize, Range<usize>)> = Vec::new();
-        each(self.tree.root_node(), &mut |node| {
-            let is_statement = node.kind().ends_with("_statement") || node.kind() == "declaration";
-            let inside = of.range.start <= node.start_byte() && node.end_byte() <= of.range.end;
-            // What is put beside the body of an `if` without braces would not be in it.
-            let in_block =
-                node.parent().is_some_and(|parent| parent.kind() == "compound_statement");
-            if is_statement && inside && in_block {
-                let longest = wanted.iter().map(Vec::len).max().unwrap_or(0);
-                let begins = self.tokens(node, longest);
-                if wanted.iter().any(|wanted| begins.starts_with(wanted)) {
-                    found.push((node.start_position().row + 1, node.byte_range()));
-                }
+    /// The body of a function: its block with the braces.
+    pub(crate) fn body(&self, of: &Definition) -> Option<Node<'_>> {
+        let node = self.root().descendant_for_byte_range(of.range.start, of.range.end)?;
+        let body = node.child_by_field_name("body")?;
+        (body.kind() == "compound_statement").then_some(body)
+    }
+
+    /// The end of the last `#include` before a function, of one with quotes where there is one,
+    /// under no `#if` that the function is not under, too.
+    pub(crate) fn after_includes(&self, of: &Definition) -> Option<usize> {
+        let function = self.root().descendant_for_byte_range(of.range.start, of.range.end)?;
+        let conditions = self.conditions(function);
+        let (mut quoted, mut any) = (None, None);
+        each(self.root(), &mut |node| {
+            if node.kind() != "preproc_include"
+                || node.end_byte() > of.range.start
+                || self.conditions(node).iter().any(|one| !conditions.contains(one))
+            {
+                return;
+            }
+            any = Some(node.end_byte());
+            let path = node.child_by_field_name("path");
+            if path.is_some_and(|path| path.kind() == "string_literal") {
+                quoted = any;
             }
         });
-        // A statement and the first one inside it may begin alike: the outer one is meant.
-        found.dedup_by(|inner, outer| inner.1.start == outer.1.start);
-        match &found[..] {
-            [(_, range)] => Ok(range.clone()),
-            [] => bail!(
-                "line {}: the function has no statement that begins with `{}`",
-                of.line,
-                anchors.join("` or `")
-            ),
-            several => {
-                let lines: Vec<String> = several.iter().map(|(line, _)| line.to_string()).collect();
-                bail!(
-                    "lines {}: more than one statement begins with `{}`",
-                    lines.join(", "),
-                    anchors.join("` or `")
-                )
+        quoted.or(any)
+    }
+
+    /// What a node is under, as `#ifndef X`.
+    fn conditions(&self, node: Node<'_>) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut outer = node.parent();
+        while let Some(parent) = outer {
+            if parent.kind().starts_with("preproc_") {
+                let text = String::from_utf8_lossy(&self.text[parent.byte_range()]).into_owned();
+                all.push(text.lines().next().unwrap_or_default().trim().to_owned());
             }
+            outer = parent.parent();
         }
-    }
-
-    /// The end of the last `#include` at the top level before this byte.
-    pub(crate) fn after_includes(&self, before: usize) -> Option<usize> {
-        let mut end = None;
-        each(self.tree.root_node(), &mut |node| {
-            let top = node.parent().is_some_and(|parent| parent.parent().is_none());
-            if node.kind() == "preproc_include" && top && node.end_byte() <= before {
-                end = Some(node.end_byte());
-            }
-        });
-        end
-    }
-
-    fn is_called(&self, declared: Node<'_>, name: &str) -> bool {
-        // In a namespace block the name may stand with fewer qualifiers, never with others.
-        self.tokens(declared, usize::MAX).concat() == name
+        all
     }
 
     /// The first tokens of a node, without comments.
-    fn tokens(&self, node: Node<'_>, limit: usize) -> Vec<String> {
+    pub(crate) fn tokens(&self, node: Node<'_>, limit: usize) -> Vec<Token> {
         let mut tokens = Vec::new();
         self.collect(node, limit, &mut tokens);
         tokens
     }
 
-    fn collect(&self, node: Node<'_>, limit: usize, tokens: &mut Vec<String>) {
+    fn words(&self, node: Node<'_>) -> String {
+        self.tokens(node, usize::MAX).into_iter().map(|token| token.text).collect()
+    }
+
+    fn collect(&self, node: Node<'_>, limit: usize, tokens: &mut Vec<Token>) {
         if tokens.len() >= limit || node.kind() == "comment" {
             return;
         }
         if node.child_count() == 0 {
-            let text = String::from_utf8_lossy(&self.text[node.byte_range()]).into_owned();
+            let range = node.byte_range();
+            let text = String::from_utf8_lossy(&self.text[range.clone()]).into_owned();
             if !text.trim().is_empty() {
-                tokens.push(text);
+                tokens.push(Token { text, range });
             }
             return;
         }
@@ -164,33 +203,46 @@ impl Source {
                 let name = node.child_by_field_name("declarator").and_then(innermost);
                 let default = node.child_by_field_name("default_value");
                 let end = default.map_or(node.end_byte(), |value| value.start_byte());
-                let mut all = Vec::new();
-                let mut cursor = node.walk();
-                for child in node.children(&mut cursor).filter(|child| child.start_byte() < end) {
-                    self.collect(child, usize::MAX, &mut all);
-                }
+                let mut all = self.tokens(node, usize::MAX);
+                all.retain(|token| token.range.end <= end);
                 if default.is_some() {
-                    all.retain(|token| token != "=");
+                    all.retain(|token| token.text != "=");
                 }
-                let name = name.map(|name| {
-                    String::from_utf8_lossy(&self.text[name.byte_range()]).into_owned()
-                });
-                if let Some(at) = all.iter().rposition(|token| Some(token) == name.as_ref()) {
-                    all.remove(at);
+                if let Some(name) = name {
+                    all.retain(|token| token.range != name.byte_range());
                 }
-                (all.join(" "), name.unwrap_or_default())
+                let types: Vec<String> = all.into_iter().map(|token| token.text).collect();
+                (types.join(" "), name.map_or_else(String::new, |name| self.words(name)))
             })
             .unzip()
     }
 }
 
+/// The statements of a block, without the comments before the first.
+pub(crate) fn first_in(block: Node<'_>) -> Option<Node<'_>> {
+    let mut cursor = block.walk();
+    block.named_children(&mut cursor).find(|node| node.kind() != "comment")
+}
+
 /// Does something with a node and all below it.
-fn each(node: Node<'_>, act: &mut impl FnMut(Node<'_>)) {
+fn each<'a>(node: Node<'a>, act: &mut impl FnMut(Node<'a>)) {
     act(node);
     let mut cursor = node.walk();
     for child in node.children(&mut cursor) {
         each(child, act);
     }
+}
+
+/// In braces; `#if` in between makes no difference.
+fn in_block(node: Node<'_>) -> bool {
+    let mut outer = node.parent();
+    while let Some(parent) = outer {
+        if !parent.kind().starts_with("preproc_") {
+            return parent.kind() == "compound_statement";
+        }
+        outer = parent.parent();
+    }
+    false
 }
 
 /// The declarator that has the parameters, behind pointers and references.
@@ -215,11 +267,6 @@ fn innermost(declarator: Node<'_>) -> Option<Node<'_>> {
     declarator.named_children(&mut cursor).find_map(innermost)
 }
 
-fn tokens_of(text: &str) -> Result<Vec<String>> {
-    let source = Source::parse(text.as_bytes().to_vec())?;
-    Ok(source.tokens(source.tree.root_node(), usize::MAX))
-}
-
 impl Signature {
     /// From its text.
     ///
@@ -228,9 +275,8 @@ impl Signature {
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let (name, _) =
             text.split_once('(').with_context(|| format!("'{text}' has no parameters"))?;
-        let source = Source::parse(format!("void {text} {{}}").into_bytes())?;
-        let definitions = source.definitions(name);
-        let [definition] = &definitions[..] else { bail!("'{text}' is no function") };
+        let source = Source::parse(format!("void {} {{}}", text.trim_start_matches(':')).into())?;
+        let [definition] = &source.functions[..] else { bail!("'{text}' is no function") };
         Ok(Self {
             name: name.to_owned(),
             types: definition.types.clone(),
@@ -244,10 +290,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TEXT: &str = "#include <a.h>\n#include \"b.h\"\nnamespace hip {\n\
+    const TEXT: &str = "#include \"b.h\"\n#include <a.h>\nnamespace amd { namespace hip {\n\
         hipError_t ihipHostMalloc(void **ptr, size_t size /* bytes */, unsigned int flags = 0)\n{\n\
         \tif (!ptr) { return 1; }\n  unsigned   int ihipFlags = 1; // fine\n  return ihipFlags;\n}\n\
-        bool Device::Set(const void* p, std::vector<int>& v) const { TRY; v.clear(); CATCH; }\n}\n";
+        bool Device::Set(const void* p, std::vector<int>& v) const { TRY; v.clear(); CATCH; }\n}}\n\
+        extern \"C\" int HSA_API ihipHostMalloc(int hip) { return 0; }\n\
+        #ifndef X // why\n#include \"d.h\"\n#if Y\n#include \"e.h\"\n#endif\n#endif\n\
+        #ifndef X // why\nint under() { return 0; }\n#endif\n";
 
     fn source() -> Source {
         Source::parse(TEXT.as_bytes().to_vec()).unwrap()
@@ -256,37 +305,34 @@ mod tests {
     #[test]
     fn a_function_is_found_with_its_parameters_however_it_is_written() {
         let source = source();
-        let [found] = &source.definitions("ihipHostMalloc")[..] else { panic!("one") };
-        assert_eq!(found.line, 4);
-        assert_eq!(found.types, ["void * *", "size_t", "unsigned int"]);
-        assert_eq!(found.names, ["ptr", "size", "flags"]);
-        let [method] = &source.definitions("Device::Set")[..] else { panic!("one") };
+        let found = |name: &str| -> Vec<&Definition> { source.definitions(name).collect() };
+        let [one] = found("hip::ihipHostMalloc")[..] else { panic!("one") };
+        assert_eq!((one.line, &one.name[..]), (4, "amd::hip::ihipHostMalloc"));
+        assert_eq!(one.types, ["void * *", "size_t", "unsigned int"]);
+        assert_eq!(one.names, ["ptr", "size", "flags"]);
+        let [method] = found("Device::Set")[..] else { panic!("one") };
         assert_eq!(method.types, ["const void *", "std :: vector < int > &"]);
-        assert!(source.definitions("hipHostMalloc").is_empty());
+        assert!(found("hipHostMalloc").is_empty());
+        assert_eq!(found("ihipHostMalloc").len(), 2);
+        let [global] = found("::ihipHostMalloc")[..] else { panic!("one") };
+        assert_eq!((global.line, &global.types[..]), (12, &["int".to_owned()][..]));
         let wanted =
-            Signature::parse("ihipHostMalloc(void** p, size_t n, unsigned int f)").unwrap();
-        assert_eq!(wanted.types, found.types);
+            Signature::parse("hip::ihipHostMalloc(void** p, size_t n, unsigned int f)").unwrap();
+        assert_eq!(wanted.types, one.types);
         assert_eq!(wanted.names, ["p", "n", "f"]);
-    }
-
-    #[test]
-    fn a_statement_is_found_by_how_it_begins() {
-        let source = source();
-        let function = &source.definitions("ihipHostMalloc")[0];
-        let range = source.statement(function, &["unsigned int ihipFlags =".to_owned()]).unwrap();
-        assert!(TEXT[range].starts_with("unsigned   int ihipFlags = 1;"));
-        let error = |anchor: &str| {
-            source.statement(function, &[anchor.to_owned()]).unwrap_err().to_string()
-        };
-        assert!(error("int other").starts_with("line 4: "), "{}", error("int other"));
-        assert!(error("return").starts_with("lines 6, 8: "), "{}", error("return"));
+        assert_eq!(Signature::parse("::f(int)").unwrap().name, "::f");
     }
 
     #[test]
     fn includes_end_before_the_function() {
         let source = source();
-        let end = source.after_includes(source.definitions("Device::Set")[0].range.start).unwrap();
-        assert!(TEXT[..end].trim_end().ends_with("\"b.h\""));
+        let ends = |name: &str| {
+            let function = source.definitions(name).next().unwrap();
+            TEXT[..source.after_includes(function).unwrap()].trim_end().to_owned()
+        };
+        assert!(ends("Device::Set").ends_with("\"b.h\""));
+        // What is included on a condition of its own is nothing to go by.
+        assert!(ends("under").ends_with("\"d.h\""));
     }
 
     proptest! {
@@ -294,7 +340,8 @@ mod tests {
         fn any_text_is_parsed_without_harm(text in "[\\x00-\\x7f]{0,300}") {
             let source = Source::parse(text.into_bytes()).unwrap();
             for found in source.definitions("f") {
-                let _ = source.statement(&found, &["return".to_owned()]);
+                let _ = source.statements(found);
+                let _ = source.body(found);
             }
         }
     }

@@ -1,5 +1,5 @@
 //! Ports to small trees that stand for what upstream does to its files: moved, reformatted,
-//! renamed, with CRLF, with tabs.
+//! renamed, with CRLF, with tabs. The real hooks on real trees: `tests/port_*.rs`.
 
 use std::fs;
 use std::path::Path;
@@ -8,20 +8,17 @@ use super::hooks::Hooks;
 use super::{Made, make};
 
 const HOOKS: &str = r#"
+within = ["projects/clr"]
+headers-beside = "device/device.hpp"
 [[patch]]
-file = "0001-ask.patch"
 subject = "clr: ask"
 description = """
-Ask the decision.
-
-Twice."""
+Ask the decision, in a line that is so long that it has to be broken, and
+twice."""
 bug = "https://github.com/ROCm/clr/issues/285"
 [[patch.edit]]
-function = ["ihipHostMalloc(void** ptr, size_t size, unsigned int flags)", "hipHostMalloc(void** ptr, size_t size, unsigned int flags)"]
-place = "includes"
-insert = '#include "policy.h"'
-[[patch.edit]]
-function = ["ihipHostMalloc(void** ptr, size_t size, unsigned int flags)", "hipHostMalloc(void** ptr, size_t size, unsigned int flags)"]
+function = ["hip::ihipHostMalloc(void** ptr, size_t size, unsigned int flags)"]
+include = "policy.h"
 place = "outside"
 insert = """
 static unsigned ask(unsigned flags) {
@@ -29,20 +26,38 @@ static unsigned ask(unsigned flags) {
 }
 """
 [[patch.edit]]
-function = ["ihipHostMalloc(void** ptr, size_t size, unsigned int flags)", "hipHostMalloc(void** ptr, size_t size, unsigned int flags)"]
+function = ["hip::ihipHostMalloc(void** ptr, size_t size, unsigned int flags)"]
+include = "policy.h"
 place = "before"
-anchor = ["unsigned int ihipFlags ="]
+anchor = "unsigned int @wanted@ = 0"
 insert = """
 if (ask(@flags@)) {
-  @flags@ = 1;
+  @wanted@();
 }
 """
+[[patch.edit]]
+otherwise = true
+function = ["::hipHostMalloc(void** ptr, size_t size, unsigned int flags)"]
+place = "replace"
+anchor = "return alloc(@ptr@,"
+insert = "return ask(@flags@);"
+[[patch.edit]]
+only-with = "hipManaged"
+function = ["::hipManaged()"]
+place = "first"
+insert = "ask(0);"
+[[patch.edit]]
+only-with = "hipManaged"
+function = ["::hipManaged()"]
+place = "first"
+anchor = "if (hmm)"
+insert = "ask(1);"
 "#;
 
-const STOCK: &str = "// file\n#include <hip.h>\n\nnamespace hip {\n\
+const STOCK: &str = "// file\n#include <hip.h>\n\nnamespace hip {\n// Pinned\n\
 hipError_t ihipHostMalloc(void** ptr, size_t sizeBytes, unsigned int f) {\n  *ptr = nullptr;\n\
-\x20 unsigned int ihipFlags = 0;\n  return alloc(ptr, sizeBytes, f | ihipFlags);\n}\n\
-hipError_t hipHostMalloc(void** ptr, size_t sizeBytes, unsigned int flags) {\n  return ihipHostMalloc(ptr, sizeBytes, flags);\n}\n}\n";
+\x20 unsigned int ihipFlags = 0;\n  return alloc(ptr, sizeBytes, f | ihipFlags);\n}\n}\n\
+hipError_t hipHostMalloc(void** ptr, size_t sizeBytes, unsigned int flags) {\n  return ihipHostMalloc(ptr, sizeBytes, flags);\n}\n";
 
 fn port(file: &str, text: &str) -> Result<String, String> {
     let root = tempfile::tempdir().unwrap();
@@ -53,7 +68,7 @@ fn port(file: &str, text: &str) -> Result<String, String> {
 
 fn port_tree(root: &Path) -> anyhow::Result<Vec<Made>> {
     let hooks: Hooks = toml::from_str(HOOKS).unwrap();
-    make(&hooks, root, "clr 9.9")
+    make(&hooks, root, "clr 9.9").map(|port| port.patches)
 }
 
 fn write(root: &Path, file: &str, text: &str) {
@@ -67,28 +82,72 @@ fn a_patch_has_its_header_and_applies_with_the_trees_own_names() {
     let patch = port("hipamd/src/hip_memory.cpp", STOCK).unwrap();
     assert_eq!(
         patch,
-        "Subject: [PATCH 1/1] clr: ask\nDescription: Ask the decision.\n .\n Twice.\nOrigin: vendor, rdnafix\n\
-         Forwarded: no\nBug: https://github.com/ROCm/clr/issues/285\nApplies-To: clr 9.9\n---\n\
-         diff --git a/hipamd/src/hip_memory.cpp b/hipamd/src/hip_memory.cpp\n\
-         --- a/hipamd/src/hip_memory.cpp\n+++ b/hipamd/src/hip_memory.cpp\n@@ -1,9 +1,17 @@\n // file\n #include <hip.h>\n\
+        "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n\
+         From: rdnafix project\nDate: Sun, 22 Nov 2026 22:00:00 +0000\nSubject: [PATCH] clr: ask\n\n\
+         Description: Ask the decision, in a line that is so long that it has to be\n broken, and twice.\n\
+         Origin: other, rdnafix\nForwarded: no\nApplies-To: clr 9.9\nBug: https://github.com/ROCm/clr/issues/285\n---\n\n\
+         diff --git a/hipamd/src/hip_memory.cpp b/hipamd/src/hip_memory.cpp\nindex 294ca802b02c..4daece0a5018 100644\n\
+         --- a/hipamd/src/hip_memory.cpp\n+++ b/hipamd/src/hip_memory.cpp\n@@ -1,10 +1,18 @@\n // file\n #include <hip.h>\n\
          +#include \"policy.h\"\n \n namespace hip {\n+static unsigned ask(unsigned flags) {\n+  return flags;\n+}\n+\n\
-         \x20hipError_t ihipHostMalloc(void** ptr, size_t sizeBytes, unsigned int f) {\n   *ptr = nullptr;\n\
-         +  if (ask(f)) {\n+    f = 1;\n+  }\n   unsigned int ihipFlags = 0;\n   return alloc(ptr, sizeBytes, f | ihipFlags);\n }\n"
+         \x20// Pinned\n hipError_t ihipHostMalloc(void** ptr, size_t sizeBytes, unsigned int f) {\n   *ptr = nullptr;\n\
+         +  if (ask(f)) {\n+    ihipFlags();\n+  }\n   unsigned int ihipFlags = 0;\n   return alloc(ptr, sizeBytes, f | ihipFlags);\n }\n"
     );
 }
 
 #[test]
-fn a_file_that_moved_and_a_function_that_was_split_off_are_found() {
+fn a_file_that_moved_is_found_and_of_a_monorepo_only_the_component_counts() {
     let moved = port("projects/clr/hipamd/src/memory/host.cpp", STOCK).unwrap();
     assert!(moved.contains("+++ b/projects/clr/hipamd/src/memory/host.cpp"));
-    let older = STOCK
-        .split("hipError_t hipHostMalloc")
-        .next()
-        .unwrap()
-        .replace("ihipHostMalloc", "hipHostMalloc");
-    assert!(
-        port("src/hip_memory.cpp", &format!("{older}}}\n")).unwrap().contains("+  if (ask(f)) {")
+
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "projects/clr/hip_memory.cpp", STOCK);
+    write(root.path(), "projects/profiler/wrappers.cpp", STOCK);
+    assert_eq!(port_tree(root.path()).unwrap().len(), 1);
+    write(root.path(), "projects/clr/again.cpp", STOCK);
+    let error = format!("{:#}", port_tree(root.path()).err().unwrap());
+    let places = "several places: projects/clr/again.cpp:6, projects/clr/hip_memory.cpp:6";
+    assert!(error.contains(places), "{error}");
+}
+
+#[test]
+fn an_older_release_gets_the_edit_that_stands_in_for_the_newer_one() {
+    let mut hooks: Hooks = toml::from_str(HOOKS).unwrap();
+    hooks.patch[0].edit.remove(0);
+    let root = tempfile::tempdir().unwrap();
+    let older = "#include <a.h>\nint hipHostMalloc(void** p, size_t n, unsigned int f) {\n  return alloc(p, n, f);\n}\n";
+    write(root.path(), "src/hip_memory.cpp", older);
+    let port = make(&hooks, root.path(), "clr 5.2").unwrap();
+    assert_eq!(port.left_out, ["::hipManaged()", "::hipManaged()"]);
+    let made = port.patches;
+    let text = String::from_utf8(made[0].text.clone()).unwrap();
+    assert!(text.contains("-  return alloc(p, n, f);\n+  return ask(f);\n"), "{text}");
+
+    // Neither: both are named.
+    write(root.path(), "src/hip_memory.cpp", &older.replace("return alloc(", "return allocate("));
+    let error = format!("{:#}", make(&hooks, root.path(), "").err().unwrap());
+    for part in [
+        "no file defines `hip::ihipHostMalloc(",
+        "; or src/hip_memory.cpp:2: ",
+        "`return alloc(@ptr@,`",
+    ] {
+        assert!(error.contains(part), "{part} in: {error}");
+    }
+}
+
+#[test]
+fn the_first_statement_is_found_on_the_line_of_the_brace_too() {
+    let with = |managed: &str| port("src/a.cpp", &format!("{STOCK}{managed}")).unwrap();
+    let patch = with(
+        "int hipManaged() {\n  // why\n  if (hmm) {\n    // yes\n    work();\n  }\n  return 0;\n}\n",
     );
+    assert!(
+        patch.contains("   // why\n+  ask(0);\n   if (hmm) {\n     // yes\n+    ask(1);\n"),
+        "{patch}"
+    );
+    let patch = with("int hipManaged() { if (hmm) { work(); } }\n");
+    let lines = "-int hipManaged() { if (hmm) { work(); } }\n+int hipManaged() {\n+  ask(0);\n\
+                 +  if (hmm) {\n+    ask(1);\n+    work(); } }\n";
+    assert!(patch.contains(lines), "{patch}");
 }
 
 #[test]
@@ -97,49 +156,68 @@ fn other_formatting_tabs_and_crlf_are_kept() {
         .replace("  ", "\t")
         .replace("unsigned int ihipFlags = 0", "unsigned\tint ihipFlags=0");
     let patch = port("a.cpp", &tabs).unwrap();
-    assert!(patch.contains("+\tif (ask(f)) {\n+\t\tf = 1;\n+\t}\n"), "{patch}");
+    assert!(patch.contains("+\tif (ask(f)) {\n+\t\tihipFlags();\n+\t}\n"), "{patch}");
     let patch = port("a.cpp", &STOCK.replace('\n', "\r\n")).unwrap();
-    assert!(patch.contains("+  if (ask(f)) {\r\n+    f = 1;\r\n"), "{patch}");
+    assert!(patch.contains("+  if (ask(f)) {\r\n+    ihipFlags();\r\n"), "{patch}");
+    assert!(patch.contains("+#include \"policy.h\"\r\n"), "{patch}");
 }
 
 #[test]
 fn what_is_not_as_expected_is_refused_with_file_and_line() {
     let refused = |text: &str, parts: &[&str]| {
         let error = port("src/a.cpp", text).unwrap_err();
-        for part in parts.iter().chain(&["0001-ask.patch: nothing is written"]) {
+        for part in parts.iter().chain(&["\"clr: ask\": nothing is written"]) {
             assert!(error.contains(part), "{part} in: {error}");
         }
     };
-    refused(&STOCK.replace("HostMalloc", "PinnedMalloc"), &["no file defines `ihipHostMalloc("]);
+    refused(
+        &STOCK.replace("HostMalloc", "PinnedMalloc"),
+        &["no file defines `hip::ihipHostMalloc("],
+    );
     refused(
         &STOCK.replace(
             "ihipHostMalloc(void** ptr, size_t sizeBytes",
             "ihipHostMalloc(void** ptr, int sizeBytes",
         ),
         &[
-            "src/a.cpp:5: ihipHostMalloc has the parameters (void * *, int, unsigned int)",
+            "src/a.cpp:6: hip::ihipHostMalloc has the parameters (void * *, int, unsigned int)",
             "looked for (void * *, size_t, unsigned int)",
         ],
     );
     refused(
-        &STOCK.replace("ihipFlags = 0", "other = 0"),
-        &["src/a.cpp: ihipHostMalloc", "line 5", "`unsigned int ihipFlags =`"],
+        &STOCK.replace("ihipFlags = 0", "ihipFlags = 1"),
+        &["src/a.cpp:6: hip::ihipHostMalloc has no statement", "`unsigned int @wanted@ = 0`"],
     );
     refused(
         &STOCK.replace("  *ptr = nullptr;\n", "  *ptr = nullptr;"),
-        &["src/a.cpp:6: other code on the line"],
+        &["src/a.cpp:7: other code on the line"],
     );
     let twice =
-        STOCK.replace("  *ptr = nullptr;\n", "  if (!f) {\n    unsigned int ihipFlags = 1;\n  }\n");
-    refused(&twice, &["lines 7, 9: more than one statement"]);
-    refused(&format!("{STOCK}{STOCK}"), &["several places: src/a.cpp:5, src/a.cpp:18"]);
+        STOCK.replace("  *ptr = nullptr;\n", "  if (!f) {\n    unsigned int other = 0;\n  }\n");
+    refused(&twice, &["lines 8, 10: more than one statement"]);
+    refused(&STOCK.replace("#include", "//"), &["src/a.cpp:6: no #include before it"]);
+    refused(&format!("{STOCK}int hipManaged() {{}}\n"), &["no statement in `::hipManaged`"]);
 }
 
 #[test]
-fn a_file_of_the_tests_is_not_taken_for_the_runtime() {
+fn a_patched_tree_is_refused_and_a_file_of_the_tests_is_not_taken_for_the_runtime() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "hip-tests/mock.cpp", STOCK);
     write(root.path(), "clr/hip_memory.cpp", STOCK);
     let made = port_tree(root.path()).unwrap();
     assert!(String::from_utf8_lossy(&made[0].text).contains("b/clr/hip_memory.cpp"));
+
+    write(root.path(), "clr/other.cpp", "int a;\n// rdnafix::\n");
+    let error = format!("{:#}", port_tree(root.path()).err().unwrap());
+    assert!(error.starts_with("clr/other.cpp:2: has 'rdnafix'"), "{error}");
+    assert!(error.contains("patched already, wholly or in part"), "{error}");
+}
+
+#[test]
+fn symbolic_links_are_not_followed_and_said() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "other/real.txt", STOCK);
+    std::os::unix::fs::symlink("other/real.txt", root.path().join("a.cpp")).unwrap();
+    let error = format!("{:#}", port_tree(root.path()).err().unwrap());
+    assert!(error.contains("(1 symbolic links to files were not followed"), "{error}");
 }
