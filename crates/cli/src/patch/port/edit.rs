@@ -162,14 +162,14 @@ fn filled(found: &Found, insert: &str, names: &[(String, String)]) -> Result<Str
     Ok(text)
 }
 
-/// Indented by tabs where the anchor is, and with CRLF where the file has it.
+/// Indented by tabs where the anchor is, but for directives, and with CRLF where the file has it.
 fn in_the_style_of(text: &[u8], insert: &str, indentation: &str) -> String {
     let end = if has_crlf(text) { "\r\n" } else { "\n" };
     let tabs = indentation.starts_with('\t');
     let mut styled = String::new();
     for line in insert.strip_suffix('\n').unwrap_or(insert).split('\n') {
         let code = line.trim_start_matches(' ');
-        if !code.is_empty() {
+        if !code.is_empty() && !code.starts_with('#') {
             let own = line.len() - code.len();
             styled.push_str(indentation);
             if tabs {
@@ -192,9 +192,16 @@ fn has_crlf(text: &[u8]) -> bool {
 /// The start of the comment that ends on the line before this one, or of this line.
 fn above_comments(text: &[u8], line: usize) -> usize {
     let mut start = line;
+    let mut inside = false;
     while start > 0 {
         let above = start_of_line(text, start - 1);
-        if !text[above..start].trim_ascii().starts_with(b"//") {
+        let code = text[above..start].trim_ascii();
+        let block = inside || code.starts_with(b"/*") && code.ends_with(b"*/");
+        if !block && code.ends_with(b"*/") && !memchr::memmem::find(code, b"/*").is_some() {
+            inside = true;
+        } else if inside && code.starts_with(b"/*") {
+            inside = false;
+        } else if !block && !code.starts_with(b"//") {
             break;
         }
         start = above;
