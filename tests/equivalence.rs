@@ -6,13 +6,16 @@ mod common;
 mod equivalence_common;
 
 use std::path::Path;
+use std::process::{Command, Output};
 
 use common::Run;
+use common::artifact::artifact;
 use common::boards::{BOARDS, CONTROLS};
 use common::parallel::each;
 use equivalence_common::asked::Asked;
 use equivalence_common::machine::{LEVELS, Machine, Seen, Setup, Way};
 use equivalence_common::table::{self, Measured};
+use serde_json::Value;
 
 const PROBE: [&str; 2] = ["examples/alloc_probe.cpp", "alloc_probe"];
 const GFX1030: Machine = Machine::of("gfx1030", true);
@@ -184,4 +187,55 @@ fn libraries_on_the_deny_list_are_left_alone_alike() {
         let expected = *level != "off" && (!denied || *level == "full");
         assert_eq!(changed, expected, "{}, {level}", library.display());
     }
+}
+
+/// `rdnafix compare` of the program with patched libraries.
+fn compare(options: &[&str], program: &Path) -> Output {
+    let mut command = Command::new(artifact("rdnafix"));
+    command.args(["compare", "--root", "6.4.3"]).args(options).arg("--").arg(program);
+    command.output().expect("the command starts")
+}
+
+#[test]
+fn compare_shows_the_patched_libraries_as_a_third_column() {
+    let Some(setup) = Setup::new() else { return };
+    let program = setup.compile(PROBE[0], PROBE[1]);
+    let prefix = setup.overlay.parent().expect("the prefix").to_str().expect("UTF-8");
+    let output = compare(&["--gpu", "gfx1012", "--patched", prefix, "--json"], &program);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["summary"]["patched_differ"], 0, "{document:#}");
+    assert_eq!(document["runs"]["patched"]["ending"]["exited"], 0);
+    assert_eq!(document["output_differs"], false);
+    let rows = document["rows"].as_array().expect("rows");
+    let managed = rows.iter().find(|row| row["call"] == "hipMallocManaged").expect("its row");
+    assert_eq!(managed["patched"], managed["interposed"]);
+    assert_ne!(managed["patched"], managed["stock"]);
+    assert_eq!(managed["patched_differs"], false);
+
+    let output = compare(&["--gpu", "gfx1012", "--patched", prefix], &program);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("interposed  ") && table.contains("patched\n"), "{table}");
+    assert!(table.ends_with("patched asked for the same as interposed in every row\n"), "{table}");
+}
+
+#[test]
+fn compare_says_where_the_patched_libraries_were_passed_over() {
+    let Some(setup) = Setup::new() else { return };
+    let program = setup.compile(PROBE[0], PROBE[1]);
+    let scratch = tempfile::tempdir().expect("a directory");
+    let refused = compare(&["--patched", scratch.path().to_str().expect("UTF-8")], &program);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(125), "{said}");
+    assert!(said.contains("no libamdhip64") && said.contains("rdnafix build rocm"), "{said}");
+
+    let lib = scratch.path().join("lib");
+    std::fs::create_dir(&lib).expect("a new directory");
+    setup.with_only("libhsa-runtime64.so.1", &lib);
+    let output = compare(&["--patched", scratch.path().to_str().expect("UTF-8")], &program);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let expected = "libamdhip64.so.6, which is not patched by";
+    assert!(said.contains(expected) && said.contains("no library of that name"), "{said}");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("patched differs"), "{table}");
 }

@@ -3,8 +3,9 @@
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use super::artifact::artifact;
@@ -28,27 +29,41 @@ fn build() -> Option<PathBuf> {
         println!("SKIPPED: the patched libraries of ROCm {RELEASE}: only {only} is asked for");
         return None;
     }
-    let cache = cache();
-    fs::create_dir_all(&cache).expect("the cache is writable");
-    let prefix = cache.join(format!("patched-{RELEASE}-{:016x}", recipe()));
-    // A second builder is turned away; a second test waits.
-    let lock = File::create(cache.join("patched.lock")).expect("the cache is writable");
-    lock.lock().expect("a lock");
-    let mut command = Command::new(artifact("rdnafix"));
-    command.args(["sim", "root", BUILD_ROOT, "--"]).arg(artifact("rdnafix"));
-    command.args(["build", "rocm", "--release", RELEASE, "--from", "debian", "--prefix"]);
-    let output = command.arg(&prefix).output().expect("the command starts");
+    let output = again(&["--from", "debian"], &[]);
     let said = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
-        Some(0) => Some(prefix),
+        Some(0) => Some(prefix()),
         // EX_UNAVAILABLE
         Some(69) => {
             let why = said.lines().last().unwrap_or_default();
             println!("SKIPPED: the patched libraries of ROCm {RELEASE}: {why}");
             None
         }
-        _ => panic!("{command:?}: {}\n{said}", output.status),
+        _ => panic!("rdnafix build rocm: {}\n{said}", output.status),
     }
+}
+
+/// Builds them with more arguments, and with this set, as `NAME=VALUE`.
+pub fn again(arguments: &[&str], set: &[String]) -> Output {
+    let _lock = turn();
+    let mut command = Command::new(artifact("rdnafix"));
+    command.args(["sim", "root", BUILD_ROOT, "--", "env"]).args(set).arg(artifact("rdnafix"));
+    command.args(["build", "rocm", "--release", RELEASE]).args(arguments);
+    command.arg("--prefix").arg(prefix()).output().expect("the command starts")
+}
+
+/// Waits until no other test builds them; a second builder is turned away.
+pub fn turn() -> File {
+    fs::create_dir_all(cache()).expect("the cache is writable");
+    let lock = File::create(cache().join("patched.lock")).expect("the cache is writable");
+    // SAFETY: the descriptor is open; closing it ends the lock.
+    let locked = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) };
+    assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
+    lock
+}
+
+fn prefix() -> PathBuf {
+    cache().join(format!("patched-{RELEASE}-{:016x}", recipe()))
 }
 
 /// `rdnafix`'s own, so that all that it keeps can be found and removed in one place.
@@ -64,7 +79,7 @@ fn cache() -> PathBuf {
 fn recipe() -> u64 {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files: Vec<PathBuf> = Vec::new();
-    for directory in ["patches", "crates/cli/releases", "crates/cli/src/build"] {
+    for directory in ["patches", "crates/cli/releases"] {
         collect(&repository.join(directory), &mut files);
     }
     files.sort();

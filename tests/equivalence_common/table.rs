@@ -53,8 +53,8 @@ pub fn page(measured: &[Measured]) -> String {
     let _ = writeln!(page, "| --- |{}", " --- |".repeat(LEVELS.len() + 1));
     for one in measured {
         let calls = one.stock.asked.calls.len();
-        let cells: Vec<String> = one.levels.iter().map(|seen| cell(&one.stock, seen)).collect();
-        let _ = writeln!(page, "| {} | {calls} | {} |", one.machine.name(), cells.join(" | "));
+        let at: Vec<String> = one.levels.iter().map(|seen| cell(&one.stock, seen)).collect();
+        let _ = writeln!(page, "| {} | {calls} | {} |", one.machine.name(), at.join(" | "));
     }
     page.push_str(
         "\n`gfx1010 as 10.3.0` is a gfx1010 that `HSA_OVERRIDE_GFX_VERSION=10.3.0` gives another \

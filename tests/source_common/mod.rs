@@ -96,6 +96,14 @@ pub fn contents(root: &Path) -> Contents {
     all
 }
 
+/// Changes a file; its text must have what is replaced.
+pub fn edit(tree: &Path, file: &str, from: &str, to: &str) {
+    let path = tree.join(file);
+    let old = text(&fs::read(&path).expect("the file"));
+    assert!(old.contains(from), "{file} has no {from}");
+    fs::write(path, old.replace(from, to)).expect("the file");
+}
+
 /// One patch, as quilt applies it, but with no fuzz and no offset.
 pub fn patch(tree: &Path, patch: &Path, more: &[&str]) {
     let mut command = Command::new("patch");

@@ -5,6 +5,7 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use crate::build::Interrupted;
 use crate::root::Unavailable;
 
 /// What is needed cannot be had here (`EX_UNAVAILABLE` of sysexits.h).
@@ -57,6 +58,9 @@ impl std::error::Error for CannotStart {}
 pub(crate) fn code_of(error: &anyhow::Error) -> u8 {
     if error.is::<Unavailable>() {
         return UNAVAILABLE;
+    }
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        return interrupted.code();
     }
     error.downcast_ref::<CannotStart>().map_or(OWN_ERROR, |cannot| cannot.code)
 }

@@ -13,8 +13,16 @@ pub(crate) struct BuildArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BuildCommand {
+    Check(CheckArgs),
     Rocm(RocmArgs),
-    Uninstall(UninstallArgs),
+    /// Check that an overlay is as it was installed.
+    Verify(PrefixArgs),
+    /// Make an overlay /opt/rocm, by update-alternatives; `uninstall` takes it back.
+    SetDefault(PrefixArgs),
+    /// Remove an overlay that was built: exactly what was installed.
+    Uninstall(PrefixArgs),
+    List(ListArgs),
+    Clean(CleanArgs),
 }
 
 /// Build libhsa-runtime64 and libamdhip64 of a ROCm release with the patches, as an overlay.
@@ -33,16 +41,17 @@ pub(crate) struct RocmArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) prefix: Option<PathBuf>,
     /// Where the source comes from: `git` (upstream's tag), `debian` (the Debian source
-    /// package), or a directory with source trees or tarballs.
-    #[arg(long, value_name = "git|debian|DIR", default_value = "git")]
-    pub(crate) from: String,
+    /// package), or a directory with source trees or tarballs [default: `debian` in a root of
+    /// `rdnafix sim root` that has the package, `git` elsewhere].
+    #[arg(long, value_name = "git|debian|DIR")]
+    pub(crate) from: Option<String>,
     /// Build without the patches, to compare with.
     #[arg(long)]
     pub(crate) stock: bool,
     /// Compilers at once [default: one for each core, and 2.5 GB of memory for each].
-    #[arg(long, value_name = "N")]
-    pub(crate) jobs: Option<usize>,
-    /// Make the overlay /opt/rocm, by update-alternatives.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// Make the overlay /opt/rocm, as `rdnafix build set-default` does.
     #[arg(long)]
     pub(crate) set_default: bool,
     /// Say what is done as one JSON object per line.
@@ -51,12 +60,41 @@ pub(crate) struct RocmArgs {
 }
 
 const ROCM_HELP: &str = "\
-The work is kept in $XDG_CACHE_HOME/rdnafix/build [default: ~/.cache], a log for each step in it.";
+The work is kept in $XDG_CACHE_HOME/rdnafix/build [default: ~/.cache], a log for each step in it;
+`rdnafix build clean` frees it. Without changing this machine, on any distribution:
+  rdnafix sim root build-6.4.3 -- rdnafix build rocm --prefix DIR";
 
-/// Remove an overlay that was built: exactly what was installed.
+/// Say whether this machine has what a build needs. Changes nothing.
 #[derive(Debug, clap::Args)]
-pub(crate) struct UninstallArgs {
+pub(crate) struct CheckArgs {
+    /// The release.
+    #[arg(long, value_name = "VERSION", default_value = "6.4.3")]
+    pub(crate) release: String,
+    /// Print the missing Debian packages only, one a line.
+    #[arg(long)]
+    pub(crate) packages: bool,
+}
+
+/// An overlay.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PrefixArgs {
     /// The overlay.
     #[arg(long, value_name = "DIR")]
     pub(crate) prefix: PathBuf,
+}
+
+/// List the releases that can be built, and the work that is kept.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Remove the work that is kept: sources, objects and logs. No overlay is touched.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CleanArgs {
+    /// Of this release only.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) release: Option<String>,
 }

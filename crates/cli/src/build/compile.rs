@@ -1,4 +1,4 @@
-//! Configuring and compiling a component, and checking what came out.
+//! Configuring and compiling a component.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -6,20 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use object::{Object, ObjectSymbol};
 
+use super::child::{self, run};
+use super::preflight::in_path;
 use super::progress::Progress;
 use super::release::{self, Component, Release};
-use super::source::run;
 use super::steps::Log;
 
-/// Makes the directory of tools that a component is configured with.
+/// Makes the directory of tools that a component is configured with. What is as it should be is
+/// not written again: the kernels of ROCr are compiled anew when their compiler is newer.
 ///
 /// # Errors
 /// Where it cannot be written.
 pub(super) fn tools(release: &Release, directory: &Path) -> Result<()> {
     let write = |name: &str, content: &[u8], executable: bool| -> Result<()> {
         let path = directory.join(name);
+        if fs::read(&path).is_ok_and(|there| there == content) {
+            return Ok(());
+        }
         fs::create_dir_all(path.parent().context("has a directory")?)?;
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
         let mode = if executable { 0o755 } else { 0o644 };
@@ -40,38 +44,41 @@ pub(super) fn tools(release: &Release, directory: &Path) -> Result<()> {
         write(&format!("bin/{program}"), b"#!/bin/sh\n", true)?;
     }
     let links = [
-        ("hip/include/hip", PathBuf::from("/usr/include/hip")),
-        ("bin/clang", PathBuf::from("/usr/bin/clang-21")),
-        ("bin/llvm-mc", PathBuf::from("/usr/bin/llvm-mc-21")),
+        ("hip/include/hip", "/usr/include/hip"),
+        ("bin/clang", "/usr/bin/clang-21"),
+        ("bin/llvm-mc", "/usr/bin/llvm-mc-21"),
     ];
     for (link, target) in links {
         let link = directory.join(link);
+        if fs::read_link(&link).is_ok_and(|there| there == Path::new(target)) {
+            continue;
+        }
         let _ = fs::remove_file(&link);
-        std::os::unix::fs::symlink(&target, &link)
+        std::os::unix::fs::symlink(target, &link)
             .with_context(|| format!("cannot make the link {}", link.display()))?;
     }
     Ok(())
 }
 
-/// The arguments of cmake, with the build's directories in them.
-pub(super) fn arguments(component: &Component, tools: &Path, prefix: &Path) -> Vec<String> {
+/// The arguments of cmake, with the build's directories in them. Where the overlay will be is
+/// none of them: it can be installed anywhere without being compiled again.
+pub(super) fn arguments(component: &Component, tools: &Path, tree: &Path) -> Vec<String> {
     let mut arguments: Vec<String> = component
         .configure
         .iter()
-        .map(|argument| argument.replace("@TOOLS@", &tools.display().to_string()))
+        .map(|argument| {
+            argument
+                .replace("@TOOLS@", &tools.display().to_string())
+                .replace("@SOURCE@", &tree.display().to_string())
+        })
         .collect();
-    arguments.push(format!("-DCMAKE_INSTALL_PREFIX={}", prefix.display()));
-    if in_path("ccache") {
+    arguments.push("-DCMAKE_INSTALL_PREFIX=/usr".to_owned());
+    if in_path("ccache").is_some() {
         arguments.extend(
             ["C", "CXX"].map(|language| format!("-DCMAKE_{language}_COMPILER_LAUNCHER=ccache")),
         );
     }
     arguments
-}
-
-fn in_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
 fn command(program: &str, tools: &Path) -> Result<Command> {
@@ -80,15 +87,36 @@ fn command(program: &str, tools: &Path) -> Result<Command> {
     let mut command = Command::new(program);
     command.env("PATH", std::env::join_paths(directories)?).env("LC_ALL", "C.UTF-8");
     // What the user's shell sets for other builds would not be among the recorded inputs.
-    for name in
-        ["CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CC", "CXX", "MAKEFLAGS", "LD_PRELOAD"]
-    {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if OF_OTHER_BUILDS.contains(&&text[..]) || text.starts_with("CMAKE_") {
+            command.env_remove(&name);
+        }
     }
     Ok(command)
 }
 
-/// Runs cmake.
+/// Variables that compilers, linkers and build tools read.
+const OF_OTHER_BUILDS: [&str; 16] = [
+    "CFLAGS",
+    "CXXFLAGS",
+    "CPPFLAGS",
+    "LDFLAGS",
+    "CC",
+    "CXX",
+    "MAKEFLAGS",
+    "NINJAFLAGS",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "LIBRARY_PATH",
+    "ROCM_PATH",
+    "HIP_PATH",
+];
+
+/// Runs cmake. Objects of another toolchain are removed first: ninja does not see that.
 ///
 /// # Errors
 /// Where it fails.
@@ -97,8 +125,17 @@ pub(super) fn configure(
     objects: &Path,
     tools: &Path,
     arguments: &[String],
+    toolchain: &str,
     log: &Log,
 ) -> Result<()> {
+    let mark = objects.join("toolchain");
+    if objects.exists() && fs::read_to_string(&mark).ok().as_deref() != Some(toolchain) {
+        log.line("another toolchain than before: everything is compiled again")?;
+        fs::remove_dir_all(objects)
+            .with_context(|| format!("cannot remove {}", objects.display()))?;
+    }
+    fs::create_dir_all(objects).with_context(|| format!("cannot make {}", objects.display()))?;
+    fs::write(&mark, toolchain).with_context(|| format!("cannot write {}", mark.display()))?;
     let mut cmake = command("cmake", tools)?;
     // A cache of other arguments would keep some of them.
     let _ = fs::remove_file(objects.join("CMakeCache.txt"));
@@ -122,14 +159,9 @@ pub(super) fn build(
     ninja.arg("-C").arg(objects).arg("-j").arg(jobs.to_string()).arg(&component.target);
     ninja.env("NINJA_STATUS", "[%f/%t] ");
     log.line(&format!("+ {ninja:?}"))?;
-    let mut child = ninja
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log.file()?)
-        .spawn()
-        .context("cannot start ninja")?;
+    let mut running = child::start(ninja.stdout(Stdio::piped()).stderr(log.file()?))?;
     let mut kept = log.file()?;
-    for line in BufReader::new(child.stdout.take().context("no stdout")?).split(b'\n') {
+    for line in BufReader::new(running.stdout().context("no stdout")?).split(b'\n') {
         let line = line.context("ninja's output")?;
         kept.write_all(&line)
             .and_then(|()| kept.write_all(b"\n"))
@@ -138,9 +170,9 @@ pub(super) fn build(
             progress.at(done, of);
         }
     }
-    let status = child.wait()?;
+    let status = running.wait()?;
     if !status.success() {
-        bail!("ninja failed: {status}; the next build goes on where this one stopped");
+        bail!("ninja failed: {status}");
     }
     Ok(())
 }
@@ -166,27 +198,6 @@ pub(super) fn library(component: &Component, objects: &Path) -> Result<PathBuf> 
         }
     }
     found.with_context(|| format!("the build made no {}", component.library))
-}
-
-/// That a library is what its name says: its soname, and that it exports what programs call.
-///
-/// # Errors
-/// Where it is not.
-pub(super) fn check(component: &Component, library: &Path) -> Result<()> {
-    let exported = match &component.library[..] {
-        name if name.starts_with("libamdhip64") => ["hipMallocManaged", "hipHostMalloc"],
-        _ => ["hsa_init", "hsa_amd_memory_pool_allocate"],
-    };
-    let data = fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
-    let file = object::File::parse(&*data)
-        .with_context(|| format!("{}: no ELF file", library.display()))?;
-    let names: Vec<&str> = file.dynamic_symbols().filter_map(|symbol| symbol.name().ok()).collect();
-    for name in exported {
-        if !names.contains(&name) {
-            bail!("{}: does not export {name}", library.display());
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

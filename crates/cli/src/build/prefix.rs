@@ -1,167 +1,155 @@
-//! Installing into a prefix in one step, and removing exactly what was installed: a manifest
-//! with hashes says what is ours. Nothing outside the prefix is written, but for the link that
-//! `--set-default` asks for.
+//! Installing into a prefix in one step, and removing exactly what was installed. Nothing
+//! outside the prefix is written, but for the link of `set-default`.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs::{self, File};
+use std::path::{Component as Part, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 use walkdir::WalkDir;
 
-use super::steps::hex;
+use super::{alternatives, manifest};
 
-const MANIFEST: &str = "share/rdnafix/manifest.json";
-/// What `--set-default` switches.
-const DEFAULT_LINK: &str = "/opt/rocm";
-const ALTERNATIVE: &str = "rocm";
+/// Directories of the system, and those that hold other people's. An overlay is a directory of
+/// its own in one of the latter.
+const OF_THE_SYSTEM: [&str; 12] = [
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr",
+    "/var",
+];
+const SHARED: [&str; 8] = ["/", "/home", "/mnt", "/opt", "/root", "/srv", "/tmp", "/usr/local"];
+/// Below these an overlay may be all the same.
+const FREE: [&str; 4] = ["/usr/local", "/var/tmp", "/var/lib", "/run/user"];
 
-/// What was installed.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Manifest {
-    pub(super) release: String,
-    /// Whether `/opt/rocm` was pointed here.
-    pub(super) default: bool,
-    /// Files by their paths in the prefix, with their SHA-256.
-    pub(super) files: BTreeMap<String, String>,
-}
-
-/// The manifest of a prefix; `None` where there is nothing.
+/// The prefix as an absolute path, if an overlay may be there.
 ///
 /// # Errors
-/// Where the prefix is there and has no manifest: it is not ours.
-pub(super) fn manifest(prefix: &Path) -> Result<Option<Manifest>> {
-    let empty = || fs::read_dir(prefix).is_ok_and(|mut entries| entries.next().is_none());
-    if !prefix.exists() || empty() {
-        return Ok(None);
+/// Where it may not: why.
+pub(super) fn allowed(prefix: &Path) -> Result<PathBuf> {
+    let refuse = |why: String| Err(anyhow::anyhow!("--prefix '{}': {why}", prefix.display()));
+    let absolute = std::path::absolute(prefix).with_context(|| "--prefix: no directory")?;
+    let Some(text) = absolute.to_str() else {
+        return refuse("is not UTF-8".into());
+    };
+    if let Some(bad) = text.chars().find(|c| ":;$\"\\".contains(*c) || c.is_control()) {
+        return refuse(format!("the loader cannot have {bad:?} in LD_LIBRARY_PATH"));
     }
-    let path = prefix.join(MANIFEST);
-    let text = fs::read(&path).with_context(|| {
-        format!(
-            "{} is there and rdnafix did not make it (no {MANIFEST}): name another prefix",
-            prefix.display()
-        )
-    })?;
-    let manifest = serde_json::from_slice(&text)
-        .with_context(|| format!("{} cannot be read", path.display()))?;
-    Ok(Some(manifest))
+    if absolute.components().any(|part| part == Part::ParentDir) {
+        return refuse("has '..' in it".into());
+    }
+    // What it is called by links counts too.
+    let real = real(&absolute);
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    for path in [&absolute, &real] {
+        let is_free = FREE.iter().any(|free| path.starts_with(free) && path != Path::new(free));
+        let of_the_system = OF_THE_SYSTEM.iter().any(|of| path.starts_with(of)) && !is_free;
+        let holds_others = SHARED.iter().any(|of| path == Path::new(of))
+            || home.as_ref().is_some_and(|home| home.starts_with(path));
+        if of_the_system || holds_others {
+            return refuse("belongs to the system or holds other files: name a directory of its own, such as /opt/rocm-patched-6.4.3".into());
+        }
+    }
+    if absolute == Path::new(alternatives::DEFAULT_LINK) {
+        return refuse("is a link to the ROCm that is used by default: name another directory, and point the link to it by `rdnafix build set-default`".into());
+    }
+    if let Ok(target) = fs::read_link(&absolute) {
+        return refuse(format!("is a link: name what it leads to, {}", target.display()));
+    }
+    Ok(absolute)
 }
 
-impl Manifest {
-    /// Of a directory that is about to be installed.
-    ///
-    /// # Errors
-    /// Where a file cannot be read.
-    pub(super) fn of(stage: &Path, release: &str, default: bool) -> Result<Self> {
-        let mut files = BTreeMap::new();
-        for entry in WalkDir::new(stage).sort_by_file_name() {
-            let entry = entry?;
-            if entry.file_type().is_file() {
-                let name = entry.path().strip_prefix(stage)?.display().to_string();
-                files.insert(name, hash(entry.path())?);
-            }
-        }
-        Ok(Self { release: release.to_owned(), default, files })
-    }
+/// With the links of those directories resolved that are there.
+fn real(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|part| Some((part, fs::canonicalize(part).ok()?)));
+    there.map_or_else(
+        || path.to_owned(),
+        |(part, real)| match path.strip_prefix(part) {
+            Ok(rest) if rest != Path::new("") => real.join(rest),
+            _ => real,
+        },
+    )
+}
 
-    /// Files of the prefix that were changed or removed since.
-    fn changed(&self, prefix: &Path) -> Vec<PathBuf> {
-        let differs = |(name, wanted): (&String, &String)| {
-            let path = prefix.join(name);
-            hash(&path).map_or(true, |found| found != *wanted).then_some(path)
-        };
-        self.files.iter().filter_map(differs).collect()
-    }
+/// The script that puts an overlay first, for one shell.
+pub(super) fn script(prefix: &Path) -> String {
+    let quoted = prefix.join("lib").display().to_string().replace('\'', r"'\''");
+    format!(
+        "# Puts the libraries of this overlay before those of the system, for this shell:\n\
+         # . env.sh\n\
+         case \":${{LD_LIBRARY_PATH-}}:\" in\n\
+         *:'{quoted}':*) ;;\n\
+         *) export LD_LIBRARY_PATH='{quoted}'\"${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\" ;;\n\
+         esac\n"
+    )
+}
 
-    /// Files of the prefix that are not in the manifest.
-    fn foreign(&self, prefix: &Path) -> Vec<PathBuf> {
-        let is_foreign = |path: &Path| {
-            let name = path.strip_prefix(prefix).unwrap_or(path).display().to_string();
-            name != MANIFEST && !self.files.contains_key(&name)
-        };
-        WalkDir::new(prefix)
-            .into_iter()
-            .filter_map(Result::ok)
-            .filter(|entry| !entry.file_type().is_dir())
-            .map(walkdir::DirEntry::into_path)
-            .filter(|path| is_foreign(path))
-            .collect()
+/// That an overlay can be installed there, before hours of work rather than after them.
+///
+/// # Errors
+/// A prefix that is not ours or was touched, or that cannot be written.
+pub(super) fn ready(prefix: &Path) -> Result<()> {
+    if let Some(before) = manifest::read(prefix)? {
+        before.expect_untouched(prefix)?;
     }
+    let there = prefix.ancestors().skip(1).find(|part| part.exists()).context("/ is there")?;
+    nix::unistd::access(there, nix::unistd::AccessFlags::W_OK)
+        .with_context(|| cannot_write(prefix, there))
+}
 
-    /// That nobody has changed or added anything.
-    fn expect_untouched(&self, prefix: &Path) -> Result<()> {
-        let mut touched = self.changed(prefix);
-        touched.extend(self.foreign(prefix));
-        if touched.is_empty() {
-            return Ok(());
-        }
-        let list: Vec<String> =
-            touched.iter().map(|path| format!("\n  {}", path.display())).collect();
-        bail!(
-            "files in {} were changed, added or removed since it was installed; move them away first:{}",
-            prefix.display(),
-            list.concat()
-        )
-    }
+fn cannot_write(prefix: &Path, directory: &Path) -> String {
+    format!(
+        "--prefix '{}': cannot write to {}; run this as a user who can, or name a prefix elsewhere",
+        prefix.display(),
+        directory.display()
+    )
+}
+
+/// What an interrupted installation leaves beside the prefix begins so.
+fn scratch(prefix: &Path) -> String {
+    format!(".{}.rdnafix-", prefix.file_name().unwrap_or_default().display())
 }
 
 /// Puts a stage in the place of the prefix in one step.
 ///
 /// # Errors
-/// Where the prefix is not ours or was touched, or cannot be written.
-pub(super) fn install(
-    stage: &Path,
-    prefix: &Path,
-    release: &str,
-    default: bool,
-) -> Result<Manifest> {
-    let before = manifest(prefix)?;
-    if let Some(before) = &before {
+/// Where the prefix is not ours or was touched, or cannot be written: it is as before then.
+pub(super) fn install(stage: &Path, prefix: &Path) -> Result<()> {
+    let parent = prefix.parent().context("a prefix has a parent")?;
+    let _lock = own(prefix, parent)?;
+    if let Some(before) = manifest::read(prefix)? {
         before.expect_untouched(prefix)?;
     }
-    let made = Manifest::of(stage, release, default)?;
-    let parent = prefix
-        .parent()
-        .with_context(|| format!("--prefix '{}': has no parent", prefix.display()))?;
-    let writable = || {
-        fs::create_dir_all(parent)?;
-        tempfile::Builder::new().prefix(".rdnafix-").tempdir_in(parent)
-    };
-    let part = writable().with_context(|| {
-        format!(
-            "--prefix '{}': cannot write to {}; run this as a user who can",
-            prefix.display(),
-            parent.display()
-        )
-    })?;
+    let part = tempfile::Builder::new()
+        .prefix(&scratch(prefix))
+        .tempdir_in(parent)
+        .with_context(|| cannot_write(prefix, parent))?;
     let new = part.path().join("new");
     copy(stage, &new)?;
-    let path = new.join(MANIFEST);
-    fs::create_dir_all(path.parent().context("has one")?)?;
-    fs::write(&path, serde_json::to_string_pretty(&made)? + "\n")?;
     if prefix.exists() {
         // The old one is then in `part`, which is removed.
         renameat2(AT_FDCWD, &new, AT_FDCWD, prefix, RenameFlags::RENAME_EXCHANGE)
-            .with_context(|| format!("cannot switch {}", prefix.display()))?;
+            .with_context(|| format!("cannot switch {}", prefix.display()))
     } else {
-        fs::rename(&new, prefix)
-            .with_context(|| format!("cannot rename to {}", prefix.display()))?;
+        fs::rename(&new, prefix).with_context(|| format!("cannot rename to {}", prefix.display()))
     }
-    if default {
-        alternatives(&[
-            "--install",
-            DEFAULT_LINK,
-            ALTERNATIVE,
-            &prefix.display().to_string(),
-            "10",
-        ])?;
-        alternatives(&["--set", ALTERNATIVE, &prefix.display().to_string()])?;
+}
+
+/// Makes the parent, waits for whoever installs there, and clears away what was interrupted.
+fn own(prefix: &Path, parent: &Path) -> Result<Flock<File>> {
+    fs::create_dir_all(parent).with_context(|| cannot_write(prefix, parent))?;
+    let directory =
+        File::open(parent).with_context(|| format!("cannot read {}", parent.display()))?;
+    let lock = Flock::lock(directory, FlockArg::LockExclusive)
+        .map_err(|(_, error)| error)
+        .with_context(|| format!("cannot lock {}", parent.display()))?;
+    for entry in fs::read_dir(parent)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with(&scratch(prefix)) {
+            fs::remove_dir_all(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
     }
-    Ok(made)
+    Ok(lock)
 }
 
 /// Removes what was installed. Gives how many files.
@@ -169,53 +157,72 @@ pub(super) fn install(
 /// # Errors
 /// Where the prefix is not ours or was touched: nothing is removed then.
 pub(super) fn uninstall(prefix: &Path) -> Result<usize> {
-    let Some(manifest) = manifest(prefix)? else {
+    let prefix = allowed(prefix)?;
+    let Some(manifest) = manifest::read(&prefix)? else {
         bail!("--prefix '{}': there is nothing", prefix.display());
     };
-    manifest.expect_untouched(prefix)?;
-    if manifest.default {
-        alternatives(&["--remove", ALTERNATIVE, &prefix.display().to_string()])?;
-    }
-    fs::remove_dir_all(prefix).with_context(|| format!("cannot remove {}", prefix.display()))?;
+    manifest.expect_untouched(&prefix)?;
+    let parent = prefix.parent().context("a prefix has a parent")?;
+    nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK)
+        .with_context(|| cannot_write(&prefix, parent))?;
+    alternatives::remove(&prefix)?;
+    let _lock = own(&prefix, parent)?;
+    // In one step: a program that starts meanwhile has both libraries or none.
+    let part = tempfile::Builder::new()
+        .prefix(&scratch(&prefix))
+        .tempdir_in(parent)
+        .with_context(|| cannot_write(&prefix, parent))?;
+    fs::rename(&prefix, part.path().join("old"))
+        .with_context(|| format!("cannot remove {}", prefix.display()))?;
     Ok(manifest.files.len())
 }
 
-fn alternatives(arguments: &[&str]) -> Result<()> {
-    let status = Command::new("update-alternatives").args(arguments).status();
-    let status = status.context("cannot start update-alternatives")?;
-    if !status.success() {
-        bail!("update-alternatives {} failed: {status}", arguments.join(" "));
-    }
-    Ok(())
-}
-
+/// Copies a tree, and has it on the disk before it takes the place of another one.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     for entry in WalkDir::new(from) {
         let entry = entry?;
         let target = to.join(entry.path().strip_prefix(from)?);
+        let cannot = || format!("cannot write {}", target.display());
         if entry.file_type().is_dir() {
-            fs::create_dir_all(&target)?;
+            fs::create_dir_all(&target).with_context(cannot)?;
+        } else if entry.file_type().is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path())?, &target)
+                .with_context(cannot)?;
         } else {
-            fs::copy(entry.path(), &target)
-                .with_context(|| format!("cannot write {}", target.display()))?;
+            fs::copy(entry.path(), &target).with_context(cannot)?;
+            File::open(&target).and_then(|file| file.sync_all()).with_context(cannot)?;
         }
     }
     Ok(())
 }
 
-fn hash(path: &Path) -> Result<String> {
-    let data = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(hex(&Sha256::digest(&data)))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::build::{
+        manifest::{MANIFEST, Manifest},
+        tree,
+    };
 
     fn stage(directory: &Path, text: &str) -> PathBuf {
         let stage = directory.join("stage");
+        let _ = fs::remove_dir_all(&stage);
         fs::create_dir_all(stage.join("lib")).unwrap();
-        fs::write(stage.join("lib/a.so"), text).unwrap();
+        fs::create_dir_all(stage.join("share/rdnafix")).unwrap();
+        fs::write(stage.join("lib/a.so.1"), text).unwrap();
+        std::os::unix::fs::symlink("a.so.1", stage.join("lib/a.so")).unwrap();
+        let files: BTreeMap<_, _> = tree::contents(&stage).unwrap();
+        let manifest = Manifest {
+            rdnafix: "0".into(),
+            release: "6.4.3".into(),
+            patched: true,
+            components: Vec::new(),
+            tools: Vec::new(),
+            files,
+        };
+        fs::write(stage.join(MANIFEST), serde_json::to_string(&manifest).unwrap()).unwrap();
         stage
     }
 
@@ -223,10 +230,15 @@ mod tests {
     fn what_is_installed_is_replaced_and_removed_without_a_trace() {
         let directory = tempfile::tempdir().unwrap();
         let prefix = directory.path().join("opt/rocm-patched");
-        install(&stage(directory.path(), "1"), &prefix, "6.4.3", false).unwrap();
-        install(&stage(directory.path(), "2"), &prefix, "6.4.3", false).unwrap();
+        // As an interrupted installation leaves it; and a neighbour's.
+        fs::create_dir_all(directory.path().join("opt/.rocm-patched.rdnafix-abc/new")).unwrap();
+        let neighbour = directory.path().join("opt/.rocm-patched-2.rdnafix-abc");
+        fs::create_dir_all(&neighbour).unwrap();
+        install(&stage(directory.path(), "1"), &prefix).unwrap();
+        install(&stage(directory.path(), "2"), &prefix).unwrap();
         assert_eq!(fs::read_to_string(prefix.join("lib/a.so")).unwrap(), "2");
-        assert_eq!(uninstall(&prefix).unwrap(), 1);
+        assert_eq!(uninstall(&prefix).unwrap(), 2);
+        fs::remove_dir(&neighbour).unwrap();
         assert!(fs::read_dir(directory.path().join("opt")).unwrap().next().is_none());
     }
 
@@ -235,17 +247,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let prefix = directory.path().join("rocm-patched");
         let stage = stage(directory.path(), "1");
-        install(&stage, &prefix, "6.4.3", false).unwrap();
-        for (file, text) in [("lib/a.so", "mine"), ("lib/b.so", "mine too")] {
+        install(&stage, &prefix).unwrap();
+        for (file, text) in [("lib/a.so.1", "mine"), ("lib/b.so", "mine too")] {
             fs::write(prefix.join(file), text).unwrap();
-            for error in [
-                uninstall(&prefix).unwrap_err(),
-                install(&stage, &prefix, "6.4.3", false).unwrap_err(),
-            ] {
+            for error in [uninstall(&prefix).unwrap_err(), install(&stage, &prefix).unwrap_err()] {
                 assert!(error.to_string().contains(file), "{error}");
             }
             assert!(prefix.join(file).exists());
-            fs::write(prefix.join("lib/a.so"), "1").unwrap();
+            fs::write(prefix.join("lib/a.so.1"), "1").unwrap();
         }
     }
 
@@ -253,10 +262,58 @@ mod tests {
     fn a_prefix_that_is_not_ours_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("file"), "").unwrap();
-        let stage = stage(tempfile::tempdir().unwrap().path(), "1");
-        let error = install(&stage, directory.path(), "6.4.3", false).unwrap_err().to_string();
+        let other = tempfile::tempdir().unwrap();
+        let error = install(&stage(other.path(), "1"), directory.path()).unwrap_err().to_string();
         assert!(error.contains("rdnafix did not make it"), "{error}");
         assert!(uninstall(directory.path()).is_err());
         assert!(directory.path().join("file").exists());
+    }
+
+    #[test]
+    fn directories_of_the_system_are_no_prefixes() {
+        let home = std::env::var("HOME").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("/usr", &link).unwrap();
+        let through = link.join("share/x");
+        for bad in [
+            "/",
+            "/usr",
+            "/usr/local",
+            "/usr/lib/x86_64-linux-gnu",
+            "/opt",
+            "/opt/rocm",
+            "/tmp",
+            "/etc/x",
+            "/a/../usr",
+            "/tmp/a:b",
+            "/tmp/$x",
+            &home,
+            link.to_str().unwrap(),
+            through.to_str().unwrap(),
+        ] {
+            assert!(allowed(Path::new(bad)).is_err(), "{bad}");
+        }
+        for good in ["/opt/rocm-patched-6.4.3", "/usr/local/rocm-patched", "/tmp/a b", "/var/tmp/a"]
+        {
+            assert_eq!(allowed(Path::new(good)).unwrap(), Path::new(good));
+        }
+    }
+
+    #[test]
+    fn the_script_puts_any_directory_first_and_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let prefix = directory.path().join("it's a prefix");
+        let env = directory.path().join("env.sh");
+        fs::write(&env, script(&prefix)).unwrap();
+        let said = std::process::Command::new("sh")
+            .args([
+                "-euc",
+                "unset LD_LIBRARY_PATH; . \"$0\"; . \"$0\"; printf %s \"$LD_LIBRARY_PATH\"",
+            ])
+            .arg(&env)
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&said.stdout), prefix.join("lib").display().to_string());
     }
 }

@@ -1,80 +1,198 @@
 //! What is checked before anything is changed: programs, headers, memory, disk, inodes. Each
 //! lack comes with the command that mends it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Result, bail};
 use nix::sys::statvfs::statvfs;
 
-use super::release::Release;
+use super::release::{Need, Release};
+use super::source::From;
+use super::steps::Inputs;
 
 /// Bytes that a compiler process of this size of project may need.
 const MEMORY_OF_A_JOB: u64 = 2_500_000_000;
-/// Bytes that source, objects and stage of both libraries take, with room: 1.3 GB measured.
-const DISK: u64 = 3_000_000_000;
-/// Files of the same.
-const INODES: u64 = 50_000;
+/// Bytes that source, objects and stage of both libraries take, with room: docs/performance.md.
+const DISK: u64 = 600_000_000;
+/// Files of the same, with room.
+const INODES: u64 = 20_000;
+/// Bytes of an overlay, with room for the one that it replaces.
+const OVERLAY: u64 = 50_000_000;
 
-/// How many compilers may run at once.
+/// The machine as a build finds it.
+pub(super) struct Machine {
+    /// How many compilers may run at once.
+    pub(super) jobs: usize,
+    /// What the tools and headers are: two builds with others are two builds.
+    pub(super) toolchain: String,
+    /// The first line that each program says of itself.
+    pub(super) versions: Vec<String>,
+}
+
+/// Looks at the machine and changes nothing.
 ///
 /// # Errors
-/// Everything that the machine lacks.
-pub(super) fn check(release: &Release, work: &Path, jobs: Option<usize>) -> Result<usize> {
+/// Everything that it lacks.
+pub(super) fn check(
+    release: &Release,
+    from: &From,
+    work: &Path,
+    prefix: &Path,
+    jobs: Option<u16>,
+) -> Result<Machine> {
     let mut lacks = Vec::new();
-    let path = std::env::var_os("PATH").unwrap_or_default();
     let mut packages: Vec<&str> = Vec::new();
+    let mut inputs = Inputs::new("toolchain");
+    let mut versions = Vec::new();
     for need in &release.needs {
-        let there = need.command.as_ref().map_or_else(
-            || need.file.as_ref().is_some_and(|file| Path::new(file).exists()),
-            |command| {
-                std::env::split_paths(&path).any(|directory| directory.join(command).is_file())
-            },
-        );
-        if !there {
-            let what = need.command.as_deref().or(need.file.as_deref()).unwrap_or_default();
-            lacks.push(format!("{what} is missing"));
-            if !packages.contains(&&need.package[..]) {
-                packages.push(&need.package);
+        match found(need) {
+            Ok(said) => {
+                inputs = inputs.and(need.what()).and(&said);
+                if need.command.is_some() {
+                    let line = said.lines().find(|line| !line.trim().is_empty());
+                    versions.push(format!("{}: {}", need.what(), line.unwrap_or_default().trim()));
+                }
+            }
+            Err(lack) => {
+                lacks.push(lack);
+                if !packages.contains(&&need.package[..]) {
+                    packages.push(&need.package);
+                }
             }
         }
     }
+    if *from == From::Git && in_path("git").is_none() {
+        lacks.push("git is missing".to_owned());
+        packages.push("git");
+    }
     if !packages.is_empty() {
-        lacks.push(format!("install them: sudo apt-get install {}", packages.join(" ")));
+        lacks.push(way_out(&release.name, &packages));
     }
-    if let Ok(room) = statvfs(work) {
-        let free = room.blocks_available().saturating_mul(room.fragment_size());
-        if free < DISK {
-            lacks.push(format!(
-                "{} has {:.1} GB free of the {:.1} that are needed: free some, or set XDG_CACHE_HOME to a larger disk",
-                work.display(),
-                gigabytes(free),
-                gigabytes(DISK)
-            ));
-        }
-        // Some file systems count no inodes.
-        if room.files() > 0 && room.files_available() < INODES {
-            lacks.push(format!(
-                "{} has {} free inodes of the {INODES} that are needed",
-                work.display(),
-                room.files_available()
-            ));
-        }
-    }
+    lacks.extend(room("the work", "set XDG_CACHE_HOME to a directory", work, DISK));
+    lacks.extend(room("the overlay", "name a --prefix", prefix, OVERLAY));
     let memory = available_memory();
-    if memory.is_some_and(|memory| memory < MEMORY_OF_A_JOB) {
+    if let Some(memory) = memory.filter(|memory| *memory < MEMORY_OF_A_JOB && jobs.is_none()) {
         lacks.push(format!(
-            "{:.1} GB of memory are available and a compiler may need {:.1}: close programs or add swap",
-            gigabytes(memory.unwrap_or(0)),
+            "{:.1} GB of memory are available and a compiler may need {:.1}: close programs, add \
+             swap, or try it with --jobs 1",
+            gigabytes(memory),
             gigabytes(MEMORY_OF_A_JOB)
         ));
     }
     if !lacks.is_empty() {
         bail!("ROCm {} cannot be built here:\n  {}", release.name, lacks.join("\n  "));
     }
-    Ok(jobs.unwrap_or_else(|| {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        jobs_for(cores, memory)
-    }))
+    let jobs = jobs.map_or_else(
+        || {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            jobs_for(cores, memory)
+        },
+        usize::from,
+    );
+    Ok(Machine { jobs, toolchain: inputs.hash(), versions })
+}
+
+/// The Debian packages of what is missing.
+pub(super) fn missing(release: &Release) -> Vec<&str> {
+    let mut packages: Vec<&str> = Vec::new();
+    for need in release.needs.iter().filter(|need| found(need).is_err()) {
+        if !packages.contains(&&need.package[..]) {
+            packages.push(&need.package);
+        }
+    }
+    packages
+}
+
+/// The file of a command.
+pub(super) fn in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|file| {
+        nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok() && file.is_file()
+    })
+}
+
+/// What a program says of itself, or what is in a header; else what is wrong.
+fn found(need: &Need) -> std::result::Result<String, String> {
+    let what = need.what();
+    let said = if let Some(command) = &need.command {
+        let file = in_path(command).ok_or_else(|| format!("{what} is missing"))?;
+        let output = Command::new(file).arg("--version").output();
+        let output = output.map_err(|error| format!("{what} does not start: {error}"))?;
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    } else {
+        let text = std::fs::read(what).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => format!("{what} is missing"),
+            _ => format!("{what} cannot be read: {error}"),
+        })?;
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    match need.says.iter().find(|wanted| !said.contains(&wanted[..])) {
+        Some(wanted) => Err(format!("{what} is of another version: it does not say '{wanted}'")),
+        None => Ok(said),
+    }
+}
+
+/// How packages can be had here, or how to do without.
+fn way_out(release: &str, packages: &[&str]) -> String {
+    let root = format!(
+        "without changing this machine: rdnafix sim root build-{release} -- rdnafix build rocm \
+         --release {release} --prefix DIR\n  (what is built there runs where the C and C++ libraries are \
+         as new as in that root)"
+    );
+    let list = packages.join(" ");
+    let here = name_of_system();
+    if in_path("apt-get").is_none() {
+        return format!(
+            "{here} has no apt-get; install these by the names that they have here (those of \
+             Debian are {list}),\n  or {root}"
+        );
+    }
+    let unknown: Vec<&str> = packages.iter().filter(|name| !apt_knows(name)).copied().collect();
+    if unknown.is_empty() {
+        return format!("install them: sudo apt-get install {list}\n  or {root}");
+    }
+    format!("{here} has no package {}: do it {root}", unknown.join(", "))
+}
+
+fn apt_knows(package: &str) -> bool {
+    let output = Command::new("apt-cache").args(["show", "--", package]).output();
+    // Without lists nothing can be said: apt-get says it then.
+    output.map_or(true, |output| output.status.success())
+}
+
+/// `PRETTY_NAME` of os-release(5).
+fn name_of_system() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or_else(|| "this system".to_owned(), |name| name.trim_matches('"').to_owned())
+}
+
+/// What the file system of a directory, which need not be there, lacks.
+fn room(what: &str, instead: &str, directory: &Path, bytes: u64) -> Vec<String> {
+    let there = directory.ancestors().find(|part| part.exists());
+    let Some((there, room)) = there.and_then(|there| Some((there, statvfs(there).ok()?))) else {
+        return Vec::new();
+    };
+    let mut lacks = Vec::new();
+    let free = room.blocks_available().saturating_mul(room.fragment_size());
+    if free < bytes {
+        lacks.push(format!(
+            "{} has {:.2} GB free of the {:.2} that {what} needs: free some, or {instead} on a larger disk",
+            there.display(),
+            gigabytes(free),
+            gigabytes(bytes)
+        ));
+    }
+    // Some file systems count no inodes.
+    if bytes == DISK && room.files() > 0 && room.files_available() < INODES {
+        lacks.push(format!(
+            "{} has {} free inodes of the {INODES} that {what} needs: remove files, or {instead} on another disk",
+            there.display(),
+            room.files_available()
+        ));
+    }
+    lacks
 }
 
 /// One job for each core, and memory for each.
@@ -92,7 +210,7 @@ fn available_memory() -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+#[expect(clippy::cast_precision_loss, reason = "decimals are shown")]
 fn gigabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e9
 }
@@ -111,13 +229,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_with_the_command_that_mends_it() {
+    fn what_is_missing_or_of_another_version_is_named() {
         let mut release = release::named("6.4.3").unwrap();
         release.needs.truncate(2);
         release.needs[0].command = Some("no-such-command".to_owned());
-        release.needs[0].package = "the-package".to_owned();
-        let error = check(&release, Path::new("/"), None).unwrap_err().to_string();
+        release.needs[1].command = Some("sh".to_owned());
+        release.needs[1].says = vec!["version 21.".to_owned()];
+        let root = Path::new("/");
+        let error = check(&release, &From::Debian, root, root, Some(1));
+        let error = error.err().unwrap().to_string();
         assert!(error.contains("no-such-command is missing"), "{error}");
-        assert!(error.contains("apt-get install the-package"), "{error}");
+        assert!(error.contains("sh is of another version"), "{error}");
+        assert!(error.contains("rdnafix sim root build-6.4.3"), "{error}");
+    }
+
+    #[test]
+    fn a_disk_that_is_too_small_is_named_though_the_directory_is_not_there_yet() {
+        let lacks = room("the work", "x", Path::new("/proc/no/such"), DISK);
+        // procfs has no blocks at all.
+        assert!(lacks[0].starts_with("/proc has 0.00 GB free"), "{lacks:?}");
     }
 }

@@ -1,8 +1,9 @@
 //! What a build says while it works: bars on a terminal, lines otherwise, JSON on request.
 //! To stderr, but for JSON.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,39 +24,59 @@ enum Form {
 /// The progress of a build.
 pub(super) struct Progress {
     form: Form,
+    /// How many steps there are, and how many were reached.
+    steps: usize,
+    step: Cell<usize>,
     begun: RefCell<Instant>,
     bar: RefCell<Option<ProgressBar>>,
 }
 
 impl Progress {
-    pub(super) fn new(json: bool) -> Self {
-        Self::with(match (json, std::io::stderr().is_terminal()) {
-            (true, _) => Form::Json,
-            (false, true) => Form::Bars,
-            (false, false) => Form::Lines,
-        })
+    pub(super) fn new(json: bool, steps: usize) -> Self {
+        Self::with(
+            steps,
+            match (json, std::io::stderr().is_terminal()) {
+                (true, _) => Form::Json,
+                (false, true) => Form::Bars,
+                (false, false) => Form::Lines,
+            },
+        )
     }
 
     #[cfg(test)]
     pub(super) fn silent() -> Self {
-        Self::with(Form::Silent)
+        Self::with(0, Form::Silent)
     }
 
-    fn with(form: Form) -> Self {
-        Self { form, begun: RefCell::new(Instant::now()), bar: RefCell::new(None) }
+    fn with(steps: usize, form: Form) -> Self {
+        Self {
+            form,
+            steps,
+            step: Cell::new(0),
+            begun: RefCell::new(Instant::now()),
+            bar: RefCell::new(None),
+        }
     }
 
-    pub(super) fn begin(&self, step: &str) {
+    /// `[3/13]`
+    fn next(&self) -> String {
+        self.step.set(self.step.get() + 1);
+        format!("[{}/{}]", self.step.get(), self.steps)
+    }
+
+    /// That a step is at work.
+    pub(super) fn begin(&self, step: &str, log: &Path) {
+        let count = self.next();
         *self.begun.borrow_mut() = Instant::now();
         match self.form {
             Form::Bars => {
-                let bar = ProgressBar::new(0).with_message(step.to_owned());
-                bar.set_style(style("{msg:24} {spinner} {elapsed}"));
+                let bar = ProgressBar::new(0).with_message(format!("{count} {step}"));
+                bar.set_style(style("{msg:32} {spinner} {elapsed}"));
                 bar.enable_steady_tick(Duration::from_millis(200));
                 *self.bar.borrow_mut() = Some(bar);
             }
-            Form::Lines => eprintln!("rdnafix: {step} ..."),
-            Form::Json => say(&json!({ "event": "begin", "step": step })),
+            Form::Lines => eprintln!("rdnafix: {count} {step} ..."),
+            Form::Json => say(&json!({ "event": "begin", "step": step, "log": log })),
             #[cfg(test)]
             Form::Silent => {}
         }
@@ -64,7 +85,7 @@ impl Progress {
     /// That so many of so many parts of the step are done.
     pub(super) fn at(&self, done: u64, of: u64) {
         if let Some(bar) = &*self.bar.borrow() {
-            bar.set_style(style("{msg:24} [{bar:30}] {pos}/{len} {elapsed}, {eta} left"));
+            bar.set_style(style("{msg:32} [{bar:30}] {pos}/{len} {elapsed}, {eta} left"));
             bar.set_length(of);
             bar.set_position(done);
         } else if self.form == Form::Json {
@@ -72,25 +93,19 @@ impl Progress {
         }
     }
 
-    pub(super) fn done(&self, step: &str) {
-        self.end(step, "done");
-    }
-
-    pub(super) fn failed(&self, step: &str) {
-        self.end(step, "failed");
-    }
-
     /// That a step was done before, with the same inputs.
     pub(super) fn kept(&self, step: &str) {
+        let count = self.next();
         match self.form {
-            Form::Bars | Form::Lines => eprintln!("rdnafix: {step}: nothing changed"),
+            Form::Bars | Form::Lines => eprintln!("rdnafix: {count} {step}: nothing changed"),
             Form::Json => say(&json!({ "event": "kept", "step": step })),
             #[cfg(test)]
             Form::Silent => {}
         }
     }
 
-    fn end(&self, step: &str, how: &str) {
+    /// That a step is `done`, `failed` or `interrupted`.
+    pub(super) fn end(&self, step: &str, how: &str) {
         if let Some(bar) = self.bar.borrow_mut().take() {
             bar.finish_and_clear();
         }

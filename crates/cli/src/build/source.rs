@@ -1,16 +1,17 @@
-//! The source of a component: fetched, checked against its recorded hash, unpacked, patched.
+//! The source of a component: fetched, checked against what was recorded of it, unpacked. A name
+//! that others can move, such as a tag, is trusted nowhere.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
-use walkdir::WalkDir;
 
-use super::release::Component;
-use super::steps::{Log, hex};
-use crate::patch::{self, series::Series};
+use super::child::run;
+use super::release::{self, Component, Release};
+use super::steps::Log;
+use super::tree;
 
 /// Where the source comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,57 @@ pub(super) enum From {
 /// Where `rdnafix sim root` puts the tarballs of source packages.
 const OF_A_ROOT: &str = "/usr/src/deb";
 
+impl From {
+    /// What `--from` says.
+    ///
+    /// # Errors
+    /// A directory that is not there.
+    pub(super) fn named(name: Option<&str>) -> Result<Self> {
+        Ok(match name {
+            None if Path::new(OF_A_ROOT).is_dir() => Self::Debian,
+            None | Some("git") => Self::Git,
+            Some("debian") => Self::Debian,
+            Some(directory) => {
+                let path = fs::canonicalize(directory);
+                Self::Directory(path.with_context(|| {
+                    format!("--from '{directory}': neither git, nor debian, nor a directory")
+                })?)
+            }
+        })
+    }
+}
+
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Git => f.write_str("git"),
+            Self::Debian => f.write_str("debian"),
+            Self::Directory(directory) => write!(f, "{}", directory.display()),
+        }
+    }
+}
+
+/// Where a component is in a directory of the user's: a tarball of the release, or a tree.
+///
+/// # Errors
+/// Where neither is there.
+pub(super) fn of_the_user(component: &Component, directory: &Path) -> Result<PathBuf> {
+    let tarball = directory.join(&component.tarball);
+    if tarball.is_file() {
+        return Ok(tarball);
+    }
+    let trees = [&component.name[..], component.repository()].map(|name| directory.join(name));
+    trees.into_iter().find(|tree| tree.join("CMakeLists.txt").is_file()).with_context(|| {
+        format!(
+            "--from '{}': has neither {} nor a source tree in a directory {} or {}",
+            directory.display(),
+            component.tarball,
+            component.name,
+            component.repository()
+        )
+    })
+}
+
 /// Puts the source as it came below `download` and gives where it is: a tarball or a tree.
 ///
 /// # Errors
@@ -38,63 +90,40 @@ pub(super) fn fetch(
 ) -> Result<PathBuf> {
     match from {
         From::Git => clone(component, download, log),
-        From::Debian => {
-            let there = Path::new(OF_A_ROOT).join(&component.tarball);
-            let target = download.join(&component.tarball);
-            if there.is_file() {
-                fs::copy(&there, &target)
-                    .with_context(|| format!("cannot copy {}", there.display()))?;
-            } else {
-                let mut apt = Command::new("apt-get");
-                apt.args(["source", "--download-only", "--only-source", &component.package]);
-                // The packaging may be gone from the archive while the tarball is there.
-                let failed = run(apt.current_dir(download), log).err();
-                if !target.is_file() {
-                    let error = failed
-                        .unwrap_or_else(|| anyhow::anyhow!("apt-get fetched another version"));
-                    return Err(error.context(format!(
-                        "{} cannot be had: it needs a deb-src line of Debian sid in apt's sources",
-                        component.tarball
-                    )));
-                }
-            }
-            verify(&target, &component.sha256)?;
-            Ok(target)
-        }
+        From::Debian => debian(component, download, log),
         From::Directory(directory) => {
-            let tarball = directory.join(&component.tarball);
-            if tarball.is_file() {
-                verify(&tarball, &component.sha256)?;
-                return Ok(tarball);
+            let found = of_the_user(component, directory)?;
+            if found.is_file() {
+                verify(&found, &component.sha256)?;
             }
-            let roots = [&component.name[..], ""].map(|name| directory.join(name));
-            let tree = roots.into_iter().find(|root| root.join("CMakeLists.txt").is_file());
-            tree.with_context(|| {
-                format!(
-                    "--from '{}': has neither {} nor a directory {} with a source tree",
-                    directory.display(),
-                    component.tarball,
-                    component.name
-                )
-            })
+            Ok(found)
         }
     }
 }
 
-/// The newest time in a directory, in nanoseconds, and how many files it has.
-///
-/// # Errors
-/// Where it cannot be read.
-pub(super) fn newest(directory: &Path) -> Result<String> {
-    let (mut newest, mut files) = (0, 0_u64);
-    for entry in WalkDir::new(directory) {
-        let entry = entry.context("cannot read the source")?;
-        let time =
-            entry.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        newest = newest.max(time.as_nanos());
-        files += 1;
+fn debian(component: &Component, download: &Path, log: &Log) -> Result<PathBuf> {
+    let there = Path::new(OF_A_ROOT).join(&component.tarball);
+    let target = download.join(&component.tarball);
+    if there.is_file() {
+        fs::copy(&there, &target).with_context(|| format!("cannot copy {}", there.display()))?;
+    } else {
+        let _ = fs::remove_file(&target);
+        let mut apt = Command::new("apt-get");
+        apt.args(["source", "--download-only", "--only-source", &component.package]);
+        // The packaging may be gone from the archive while the tarball is there.
+        let failed = run(apt.current_dir(download), log).err();
+        if !target.is_file() {
+            let error =
+                failed.unwrap_or_else(|| anyhow::anyhow!("apt-get fetched another version"));
+            return Err(error.context(format!(
+                "{} cannot be had: it needs a deb-src line of Debian sid in apt's sources; or \
+                 build in a root, which has it: rdnafix sim root build-6.4.3 -- rdnafix build rocm",
+                component.tarball
+            )));
+        }
     }
-    Ok(format!("{newest} {files}"))
+    verify(&target, &component.sha256)?;
+    Ok(target)
 }
 
 fn clone(component: &Component, download: &Path, log: &Log) -> Result<PathBuf> {
@@ -104,32 +133,79 @@ fn clone(component: &Component, download: &Path, log: &Log) -> Result<PathBuf> {
             .with_context(|| format!("cannot remove {}", target.display()))?;
     }
     let mut git = Command::new("git");
-    git.args(["clone", "--quiet", "--depth", "1", "--branch", &component.tag, &component.git])
-        .arg(&target);
+    // The files as they are in the repository, whatever the user has configured.
+    git.args(["-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "advice.detachedHead=false"])
+        .args(["clone", "--quiet", "--depth", "1", "--branch", &component.tag, &component.git])
+        .arg(&target)
+        .env("GIT_TERMINAL_PROMPT", "0");
     run(&mut git, log).with_context(|| {
         format!(
-            "{} cannot be cloned; --from debian or --from DIR takes the source from elsewhere",
-            component.git
+            "{} {} cannot be cloned; --from debian or --from DIR takes the source from elsewhere",
+            component.git, component.tag
         )
     })?;
     let head = Command::new("git").arg("-C").arg(&target).args(["rev-parse", "HEAD"]).output()?;
     let head = String::from_utf8_lossy(&head.stdout).trim().to_owned();
     log.line(&format!("{} {} is {head}", component.git, component.tag))?;
-    if let Some(wanted) = component.commit.as_ref().filter(|wanted| **wanted != head) {
-        bail!(
-            "{}: the tag {} is {head} and not {wanted}, as recorded",
-            component.git,
-            component.tag
-        );
-    }
-    fs::remove_dir_all(target.join(".git")).context("cannot remove .git")?;
+    fs::write(download.join(format!("{}.commit", component.name)), &head)?;
     Ok(target)
+}
+
+/// Unpacks what was fetched if need be, and puts what is built from into `pristine`: the files of
+/// the release as recorded, or the user's own tree.
+///
+/// # Errors
+/// Where it is not what was recorded and not a tree of the user's, or cannot be unpacked.
+pub(super) fn unpack(
+    release: &Release,
+    component: &Component,
+    from: &From,
+    fetched: &Path,
+    pristine: &Path,
+    log: &Log,
+) -> Result<()> {
+    let record = release::record(&release.name, &component.name)?;
+    if fetched.is_file() {
+        let parent = pristine.parent().context("a tree has a parent")?;
+        let new = tempfile::Builder::new().prefix(".new-").tempdir_in(parent)?;
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(new.path()).args(["--no-same-owner", "--strip-components=1", "-xf"]);
+        run(tar.arg(fetched), log)?;
+        return tree::recorded(new.path(), &record, pristine);
+    }
+    if matches!(from, From::Git) {
+        // What counts is what is in the files: the commit is named to tell what has happened.
+        let head = fs::read_to_string(fetched.with_extension("commit")).unwrap_or_default();
+        let moved = if head.starts_with(&component.commit) {
+            String::new()
+        } else {
+            format!(", which is the commit {head} now and was {}", component.commit)
+        };
+        log.line(&format!("{} {}{moved}", component.git, component.tag))?;
+        return tree::recorded(fetched, &record, pristine).with_context(|| {
+            format!(
+                "{} {}{moved} (--from debian or --from DIR takes the source from elsewhere)",
+                component.git, component.tag
+            )
+        });
+    }
+    tree::synchronise(fetched, pristine)?;
+    let files = tree::contents(pristine)?;
+    let same =
+        |(path, hash): (&&str, &&str)| files.get(Path::new(*path)).is_some_and(|of| of == *hash);
+    let changed = record.iter().filter(|(path, hash)| !same((path, hash))).count();
+    log.line(&format!(
+        "{}: of the {} files of {} {}, {changed} differ or are missing here",
+        fetched.display(),
+        record.len(),
+        component.name,
+        release.name
+    ))
 }
 
 /// That a file has the recorded hash.
 fn verify(file: &Path, wanted: &str) -> Result<()> {
-    let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let found = hex(&Sha256::digest(&content));
+    let found = tree::hash(file)?;
     if found != wanted {
         bail!(
             "{}: its SHA-256 is {found} and not {wanted}, as recorded: remove it and fetch it again",
@@ -139,113 +215,9 @@ fn verify(file: &Path, wanted: &str) -> Result<()> {
     Ok(())
 }
 
-/// Unpacks and patches, and then changes only those files of `tree` that differ, so that what
-/// did not change is not compiled again.
-///
-/// # Errors
-/// Where a patch does not fit, or a file cannot be written.
-pub(super) fn prepare(
-    fetched: &Path,
-    series: Option<&Series>,
-    tree: &Path,
-    log: &Log,
-) -> Result<()> {
-    let parent = tree.parent().context("a tree has a parent")?;
-    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(parent)?;
-    if fetched.is_file() {
-        let mut tar = Command::new("tar");
-        tar.arg("-C").arg(new.path()).args(["--strip-components=1", "-xf"]).arg(fetched);
-        run(&mut tar, log)?;
-    } else {
-        synchronise(fetched, new.path())?;
-    }
-    if let Some(series) = series {
-        patch::apply_series(series, new.path())?;
-    }
-    synchronise(new.path(), tree)
-}
-
-/// Makes `to` the same as `from`; files that are the same already are left alone.
-fn synchronise(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-    for entry in WalkDir::new(from).min_depth(1) {
-        let entry = entry?;
-        let target = to.join(entry.path().strip_prefix(from)?);
-        let kind = entry.file_type();
-        if kind.is_dir() {
-            fs::create_dir_all(&target)?;
-        } else if kind.is_symlink() {
-            let link = fs::read_link(entry.path())?;
-            if fs::read_link(&target).ok().as_ref() != Some(&link) {
-                let _ = fs::remove_file(&target);
-                std::os::unix::fs::symlink(link, &target)?;
-            }
-        } else if fs::read(&target).ok() != Some(fs::read(entry.path())?) {
-            fs::copy(entry.path(), &target)
-                .with_context(|| format!("cannot write {}", target.display()))?;
-        }
-    }
-    for entry in WalkDir::new(to).min_depth(1).contents_first(true) {
-        let entry = entry?;
-        if from.join(entry.path().strip_prefix(to)?).symlink_metadata().is_err() {
-            if entry.file_type().is_dir() {
-                fs::remove_dir(entry.path())?;
-            } else {
-                fs::remove_file(entry.path())?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Runs a program with its output in the log.
-///
-/// # Errors
-/// Where it does not start, or fails.
-pub(super) fn run(command: &mut Command, log: &Log) -> Result<()> {
-    log.line(&format!("+ {command:?}"))?;
-    command.stdin(Stdio::null()).stdout(log.file()?).stderr(log.file()?);
-    let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| format!("cannot start {name}"))?;
-    if !status.success() {
-        bail!("{name} failed: {status}");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_differs_is_written() {
-        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let write = |root: &Path, name: &str, text: &str| {
-            let path = root.join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        write(from.path(), "a/same", "1");
-        write(from.path(), "a/other", "2");
-        write(to.path(), "a/same", "1");
-        write(to.path(), "a/other", "1");
-        write(to.path(), "gone/file", "1");
-        let time = |name: &str| to.path().join(name).metadata().unwrap().modified().unwrap();
-        let old = std::time::SystemTime::UNIX_EPOCH;
-        for name in ["a/same", "a/other"] {
-            fs::File::options()
-                .write(true)
-                .open(to.path().join(name))
-                .unwrap()
-                .set_modified(old)
-                .unwrap();
-        }
-        synchronise(from.path(), to.path()).unwrap();
-        assert_eq!(time("a/same"), old);
-        assert_ne!(time("a/other"), old);
-        assert_eq!(fs::read_to_string(to.path().join("a/other")).unwrap(), "2");
-        assert!(!to.path().join("gone").exists());
-    }
 
     #[test]
     fn a_file_with_another_hash_is_refused() {

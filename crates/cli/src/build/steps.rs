@@ -9,10 +9,11 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 
+use super::child;
 use super::progress::Progress;
 
 /// Changes when steps do something else than before.
-const METHOD: &str = "1";
+const METHOD: &str = "2";
 
 /// The directory of a build, held by one builder at a time.
 pub(super) struct Work {
@@ -39,7 +40,7 @@ impl Inputs {
         self
     }
 
-    fn hash(&self) -> String {
+    pub(super) fn hash(&self) -> String {
         hex(&self.0.clone().finalize())
     }
 }
@@ -59,17 +60,22 @@ impl Work {
     /// # Errors
     /// Where another builder has it, or it cannot be written to.
     pub(super) fn open(directory: &Path, progress: Progress) -> Result<Self> {
-        for part in ["stamps", "log", "src", "obj", "download"] {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        let lock = lock(directory)?;
+        for part in ["stamps", "log", "pristine", "src", "obj", "download"] {
             let part = directory.join(part);
             fs::create_dir_all(&part).with_context(|| format!("cannot make {}", part.display()))?;
         }
-        let path = directory.join("lock");
-        let file =
-            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-        let Ok(lock) = lock else {
-            bail!("another build works in {}: wait for it to end", directory.display());
-        };
+        // What an interrupted step had begun to make.
+        for part in ["pristine", "src"] {
+            for entry in fs::read_dir(directory.join(part))? {
+                let entry = entry?;
+                if entry.file_name().to_string_lossy().starts_with(".new-") {
+                    fs::remove_dir_all(entry.path())?;
+                }
+            }
+        }
         Ok(Self { directory: directory.to_owned(), progress, _lock: lock })
     }
 
@@ -91,12 +97,12 @@ impl Work {
         &self,
         name: &str,
         inputs: &Inputs,
-        makes: &Path,
+        is_there: impl Fn() -> bool,
         act: impl FnOnce(&Log) -> Result<()>,
     ) -> Result<String> {
         let hash = inputs.hash();
         let stamp = self.path("stamps").join(name);
-        if fs::read_to_string(&stamp).is_ok_and(|done| done == hash) && makes.exists() {
+        if fs::read_to_string(&stamp).is_ok_and(|done| done == hash) && is_there() {
             self.progress.kept(name);
             return Ok(hash);
         }
@@ -109,17 +115,33 @@ impl Work {
         }
         let log = Log { path: self.path("log").join(format!("{name}.log")) };
         fs::write(&log.path, "").with_context(|| format!("cannot write {}", log.path.display()))?;
-        self.progress.begin(name);
-        if let Err(error) = act(&log) {
-            self.progress.failed(name);
-            return Err(error.context(format!("step {name} failed{}", log.end())));
+        self.progress.begin(name, &log.path);
+        let done = child::go_on().and_then(|()| act(&log));
+        child::go_on().inspect_err(|_| self.progress.end(name, "interrupted"))?;
+        if let Err(error) = done {
+            self.progress.end(name, "failed");
+            let hint = log.hint().unwrap_or_default();
+            bail!("step {name} failed: {error:#}{}{hint}", log.end());
         }
-        if !makes.exists() {
-            bail!("step {name} made no {}{}", makes.display(), log.end());
+        if !is_there() {
+            bail!("step {name} did not make what it should{}", log.end());
         }
         fs::write(&stamp, &hash).with_context(|| format!("cannot write {}", stamp.display()))?;
-        self.progress.done(name);
+        self.progress.end(name, "done");
         Ok(hash)
+    }
+}
+
+/// Takes the lock of a build's directory.
+///
+/// # Errors
+/// Where another builder has it, or it cannot be written to.
+pub(super) fn lock(directory: &Path) -> Result<Flock<File>> {
+    let path = directory.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err(_) => bail!("another build works in {}: wait for it to end", directory.display()),
     }
 }
 
@@ -149,14 +171,41 @@ impl Log {
 
     /// Where it is, and its last 40 lines, for an error message.
     fn end(&self) -> String {
-        let text = fs::read(&self.path).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
+        let text = self.text();
         let lines: Vec<&str> = text.lines().collect();
         if lines.is_empty() {
             return String::new();
         }
         let last = lines[lines.len().saturating_sub(40)..].join("\n");
         format!("; the end of {}:\n{last}\n", self.path.display())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.path).unwrap_or_default()).into_owned()
+    }
+
+    /// What to try, by what compilers and the system say where they lack something.
+    fn hint(&self) -> Option<&'static str> {
+        const HINTS: [(&str, &str); 4] = [
+            (
+                "No space left on device",
+                "the disk is full: free some of it, or set XDG_CACHE_HOME to a directory on a larger one; the same command then goes on from here\n",
+            ),
+            (
+                "Disk quota exceeded",
+                "your quota is used up: free some of it, or set XDG_CACHE_HOME to a directory on another disk; the same command then goes on from here\n",
+            ),
+            (
+                "Killed signal",
+                "a compiler was killed, most likely for want of memory: close programs, add swap, or give --jobs 1; the same command then goes on from here\n",
+            ),
+            (
+                "FAILED: ",
+                "what was compiled is kept, and the same command goes on from here; --jobs 1 shows the first error alone; rdnafix build clean makes a new start\n",
+            ),
+        ];
+        let text = self.text();
+        HINTS.iter().find(|(said, _)| text.contains(said)).map(|(_, hint)| *hint)
     }
 }
 
@@ -175,10 +224,15 @@ mod tests {
         let made = work.path("made");
         let run = |inputs: &Inputs| {
             let mut ran = false;
-            work.step("build", inputs, &made, |_| {
-                ran = true;
-                Ok(fs::write(&made, "")?)
-            })
+            work.step(
+                "build",
+                inputs,
+                || made.exists(),
+                |_| {
+                    ran = true;
+                    Ok(fs::write(&made, "")?)
+                },
+            )
             .unwrap();
             ran
         };
@@ -197,14 +251,19 @@ mod tests {
         let work = work(directory.path());
         let inputs = Inputs::new("build");
         let made = work.path("made");
-        work.step("build", &inputs, &made, |_| Ok(fs::write(&made, "")?)).unwrap();
+        work.step("build", &inputs, || made.exists(), |_| Ok(fs::write(&made, "")?)).unwrap();
         let error = work
-            .step("build", &inputs.clone().and("more"), &made, |log| {
-                for line in 0..60 {
-                    log.line(&format!("line {line}"))?;
-                }
-                bail!("the compiler crashed")
-            })
+            .step(
+                "build",
+                &inputs.clone().and("more"),
+                || made.exists(),
+                |log| {
+                    for line in 0..60 {
+                        log.line(&format!("line {line}"))?;
+                    }
+                    bail!("the compiler crashed")
+                },
+            )
             .unwrap_err();
         let said = format!("{error:#}");
         assert!(
@@ -216,10 +275,15 @@ mod tests {
             "{said}"
         );
         let mut ran = false;
-        work.step("build", &inputs, &made, |_| {
-            ran = true;
-            Ok(())
-        })
+        work.step(
+            "build",
+            &inputs,
+            || made.exists(),
+            |_| {
+                ran = true;
+                Ok(())
+            },
+        )
         .unwrap();
         assert!(ran, "an earlier stamp is not valid after a failure");
     }

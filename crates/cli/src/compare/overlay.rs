@@ -21,11 +21,11 @@ pub(crate) fn prefix(named: &Path) -> Result<PathBuf> {
     let what = || format!("--patched '{}'", named.display());
     let prefix = std::fs::canonicalize(named).with_context(what)?;
     let entries = std::fs::read_dir(prefix.join("lib"));
-    let mut names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut files = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
     let is_ours = |name: OsString| {
         LIBRARIES.iter().any(|library| name.to_string_lossy().starts_with(library))
     };
-    if !names.any(is_ours) {
+    if !files.any(is_ours) {
         bail!(
             "{}: there is no libamdhip64 and no libhsa-runtime64 in its lib; `rdnafix build rocm` \
              makes such a prefix",

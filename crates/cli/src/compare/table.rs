@@ -81,12 +81,12 @@ fn cells(row: &Row) -> Vec<String> {
     sides.extend(row.third.iter().map(|third| third.patched.as_ref()));
     let with_codes = codes_differ(&sides);
     let describe = |detailed| -> Vec<String> {
-        let text = |side: &Option<&Side>| match side {
+        let text = |side: Option<&Side>| match side {
             None => ABSENT.to_owned(),
             Some(Side::Ioctls(side)) => describe_ioctls(side, with_codes, detailed),
             Some(Side::Reported(side)) => describe_reported(side),
         };
-        sides.iter().map(text).collect()
+        sides.iter().copied().map(text).collect()
     };
     let cells = describe(false);
     let hidden = row.changed && cells[0] == cells[1]
@@ -95,11 +95,11 @@ fn cells(row: &Row) -> Vec<String> {
 }
 
 fn codes_differ(sides: &[Option<&Side>]) -> bool {
-    let codes = |side: &Option<&Side>| match side {
+    let codes = |side: Option<&Side>| match side {
         Some(Side::Ioctls(side)) => Some(side.codes.clone()),
         _ => None,
     };
-    let mut codes = sides.iter().filter_map(codes);
+    let mut codes = sides.iter().copied().filter_map(codes);
     let first = codes.next();
     codes.any(|other| Some(other) != first)
 }

@@ -43,7 +43,10 @@ pub(crate) fn candidates<'a>(
     };
     let mut found = Vec::new();
     for series in all.iter().filter(wanted) {
-        let roots = BELOW.iter().map(|below| source.join(below));
+        // Joined with nothing it would end with a slash.
+        let root =
+            |below: &&str| if below.is_empty() { source.to_owned() } else { source.join(below) };
+        let roots = BELOW.iter().map(root);
         if let Some(root) = roots.into_iter().find(|root| has_a_file(root, series)) {
             found.push(Found { root, series });
         }

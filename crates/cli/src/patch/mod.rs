@@ -11,6 +11,7 @@ mod state;
 mod tests;
 mod tree;
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -232,19 +233,17 @@ fn for_each_component(
         for found in of_it {
             let tree = Tree::read(&found.root, found.series)?;
             let state = state::of(&tree, found.series);
-            tried.push((found, tree, state));
+            let rank = match &state {
+                State::Stock | State::Patched => 2,
+                State::Half(_) => 1,
+                State::Other(_) => 0,
+            };
+            let other = state::dirty(&tree, found.series)?.len();
+            tried.push(((rank, Reverse(other)), found, tree, state));
         }
-        // The newest that fits; else the newest that is half applied; else say why none fits.
-        let rank = |state: &State| match state {
-            State::Stock | State::Patched => 2,
-            State::Half(_) => 1,
-            State::Other(_) => 0,
-        };
-        let best = tried
-            .into_iter()
-            .max_by_key(|(_, _, state)| rank(state))
-            .context("a series is there")?;
-        let (found, tree, state) = best;
+        // What fits; else what is half applied; else why the one for most of these files does not.
+        let best = tried.into_iter().max_by_key(|(rank, ..)| *rank).context("a series is there")?;
+        let (_, found, tree, state) = best;
         let step = act(found, &tree, state)?;
         if let Some(after) = step.after {
             staged.push((done.len(), after.stage(&tree, &found.root)?));

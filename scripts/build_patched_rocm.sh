@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Builds the patched libraries of a ROCm release, and points a stable link to them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
+
+usage() {
+    cat <<'TEXT'
+usage: scripts/build_patched_rocm.sh [--prefix DIR] [--link LINK] [OPTION...]
+
+Runs `rdnafix build rocm`: on this machine if it has what that needs, else in the root that
+scripts/setup_build_environment.sh makes. Then LINK leads to the result.
+
+  --prefix DIR       where it goes [default: /opt/rocm-patched-RELEASE]
+  --link LINK        the stable name [default: /opt/rocm-patched if DIR is the default, else none]
+  --release RELEASE  the release [default: 6.4.3]
+  OPTION...          for rdnafix build rocm: --from, --jobs, --json, --set-default
+TEXT
+}
+
+release=6.4.3 prefix='' link='' options=()
+while (($#)); do
+    case $1 in
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        --prefix | --link | --release)
+            (($# > 1)) || die "$1 needs a value"
+            case $1 in
+                --prefix) prefix=$2 ;;
+                --link) link=$2 ;;
+                *) release=$2 ;;
+            esac
+            shift
+            ;;
+        *) options+=("$1") ;;
+    esac
+    shift
+done
+if [[ -z $prefix ]]; then
+    prefix=/opt/rocm-patched-$release
+    link=${link:-/opt/rocm-patched}
+fi
+if [[ -n $link && -e $link && ! -L $link ]]; then
+    die "$link is there and is not a link: name another one with --link"
+fi
+
+rdnafix=$(target_directory)/release/rdnafix
+[[ -x $rdnafix ]] || die "there is no $rdnafix: run scripts/setup_build_environment.sh first"
+build=("$rdnafix" build rocm --release "$release" --prefix "$prefix" "${options[@]}")
+if ! "$rdnafix" build check --release "$release" >/dev/null 2>&1; then
+    build=("$rdnafix" sim root "build-$release" -- "${build[@]}")
+fi
+"${build[@]}"
+
+if [[ -n $link ]]; then
+    # In one step: who opens the link meanwhile finds the old one or the new one.
+    ln -sfn "$(realpath "$prefix")" "$link.new"
+    mv -T "$link.new" "$link"
+    say "$link leads to $prefix" >&2
+fi
