@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'TEXT'
-usage: scripts/create_source_patches.sh --component clr|rocr-runtime --source DIR --out DIR
+usage: scripts/create_source_patches.sh --component clr|rocr-runtime|pytorch --source DIR --out DIR
                                         [--version TEXT]
        scripts/create_source_patches.sh --all
 
@@ -30,7 +30,8 @@ sources_of() {
         *) name=$component ;;
     esac
     root=$("$rdnafix" sim root "build-$version" --json 2>/dev/null) ||
-        root=$("$rdnafix" sim root "source-$version" --json)
+        root=$("$rdnafix" sim root "source-$version" --json 2>/dev/null) ||
+        root=$("$rdnafix" sim root "build-$component-$version" --json)
     root=$(sed -n 's/.*"path":"\([^"]*\)".*/\1/p' <<<"$root")
     mkdir -p "$directory"
     tar --extract --strip-components=1 --directory "$directory" \

@@ -46,7 +46,8 @@ esac
 
 # What is needed of the tree: c10, ATen around the allocator for pinned memory, and the tools that
 # make code.
-parts=(c10 aten tools torch/utils torch/_inductor/codegen torchgen version.txt)
+parts=(c10 aten tools torch/utils torchgen version.txt)
+if [[ $version != 1.13.1 ]]; then parts+=(torch/_inductor/codegen); fi # hipify looks there
 programs=(tests/programs/pytorch_alloc.cpp tests/programs/mark.h)
 
 name=pytorch-$version
@@ -58,6 +59,10 @@ source=$(compgen -G "$root/usr/src/deb/pytorch_$version*.orig.tar.*") ||
     die "the source of PyTorch $version is not in $root: remove the root"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/rdnafix
 log=$cache/$name.log
+mkdir -p "$cache"
+# Whoever comes second waits, and finds it built.
+exec {lock}>"$cache/$name.lock"
+flock "$lock"
 hash=$({
     cat scripts/pytorch.sh "crates/cli/roots/$recipe.toml" "crates/cli/roots/$hip.toml" "$source"
     cat "patches/pytorch/$version"/* "${programs[@]}"
@@ -67,7 +72,6 @@ if [[ -d $result ]]; then
     say "$result"
     exit 0
 fi
-mkdir -p "$cache"
 work=$(mktemp -d "$cache/.$name-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 say "building PyTorch's allocators, some minutes on two processors" >&2
@@ -96,16 +100,16 @@ make_headers() {
     local rocm_headers=$work/include/rocm library
     mkdir -p "$rocm_headers" "$work/include/c10/macros" "$work/include/c10/hip/impl"
     ln -s "/machine$rocm/usr/include/hip" "/machine$rocm/usr/include/hsa" "$rocm_headers/"
-    for library in hipblas hipsparse hipsolver hipblaslt rocblas rocsolver; do
-        mkdir "$rocm_headers/$library"
-        cat >"$rocm_headers/$library/$library.h" <<TEXT
-typedef void *${library}Handle_t;
-typedef int ${library}Status_t;
+    cat >"$rocm_headers/handles.h" <<'TEXT'
+typedef void *hipblasHandle_t, *hipblasLtHandle_t, *hipsolverDnHandle_t, *hipsparseHandle_t;
+typedef void *rocblas_handle;
+typedef int hipblasStatus_t, hipsolverStatus_t, hipsparseStatus_t, rocblas_status;
 TEXT
+    for library in hipblas hipblaslt hipsolver hipsparse rocblas; do
+        mkdir "$rocm_headers/$library"
+        cp "$rocm_headers/handles.h" "$rocm_headers/$library/$library.h"
+        cp "$rocm_headers/handles.h" "$rocm_headers/$library.h"
     done
-    printf 'typedef void *hipsolverDnHandle_t;\n' >>"$rocm_headers/hipsolver/hipsolver.h"
-    printf 'typedef void *hipblasLtHandle_t;\n' >>"$rocm_headers/hipblaslt/hipblaslt.h"
-    cp "$rocm_headers/hipblas/hipblas.h" "$rocm_headers/hipsparse/hipsparse.h" "$rocm_headers/"
     printf '#define C10_BUILD_SHARED_LIBS\n' >"$work/include/c10/macros/cmake_macros.h"
     printf '#define C10_HIP_BUILD_SHARED_LIBS\n' >"$work/include/c10/hip/impl/hip_cmake_macros.h"
 }

@@ -3,6 +3,7 @@
 //   settings     what the allocator goes by; before 2.1 it tells max_split_size only, and only
 //                what it was at the start
 //   set=TEXT     torch.cuda.memory._set_allocator_settings(TEXT)
+//   early=TEXT   the same before the allocator has looked at the devices; the first step
 //   fraction=F   torch.cuda.set_per_process_memory_fraction(F), device 0
 //   limit=D      850/1024 of the memory of device D: is there so much?
 //   collect=D    640/1024 cached in four blocks, then 100/1024 asked for: how much is reserved?
@@ -171,6 +172,8 @@ int main(int count, char** steps) {
 #if PYTORCH >= 200
     c10::hip::_internal::setHasPrimaryContext(has_primary_context);
 #endif
+    const std::string first = count > 1 ? steps[1] : "";
+    if (first.compare(0, 6, "early=") == 0) allocator::setAllocatorSettings(first.substr(6));
     const int devices_there = c10::hip::device_count();
     allocator::init(devices_there);
     for (int i = 1; i < count; i++) {
@@ -180,6 +183,7 @@ int main(int count, char** steps) {
       const std::string value = equals == std::string::npos ? "" : step.substr(equals + 1);
       if (name == "devices") devices(devices_there);
       else if (name == "settings") settings(devices_there);
+      else if (name == "early" && i == 1) continue;
       else if (name == "set") allocator::setAllocatorSettings(value);
       else if (name == "fraction") allocator::setMemoryFraction(std::stod(value), 0);
       else if (name == "limit") limit(std::stoi(value));

@@ -189,22 +189,24 @@ fn has_crlf(text: &[u8]) -> bool {
     memchr::memchr(b'\n', text).is_some_and(|end| end > 0 && text[end - 1] == b'\r')
 }
 
-/// The start of the comment that ends on the line before this one, or of this line.
+/// The start of the comments that end on the line before this one, or of this line.
 fn above_comments(text: &[u8], line: usize) -> usize {
-    let mut start = line;
-    let mut inside = false;
-    while start > 0 {
-        let above = start_of_line(text, start - 1);
-        let code = text[above..start].trim_ascii();
-        let block = inside || code.starts_with(b"/*") && code.ends_with(b"*/");
-        if !block && code.ends_with(b"*/") && !memchr::memmem::find(code, b"/*").is_some() {
-            inside = true;
-        } else if inside && code.starts_with(b"/*") {
-            inside = false;
-        } else if !block && !code.starts_with(b"//") {
+    let (mut start, mut seen, mut inside) = (line, line, false);
+    while seen > 0 {
+        let above = start_of_line(text, seen - 1);
+        let code = text[above..seen].trim_ascii();
+        let line_comment = code.starts_with(b"//");
+        let opens = memchr::memmem::find(code, b"/*");
+        inside |= !line_comment && code.ends_with(b"*/");
+        // One that begins after code is that code's.
+        if !line_comment && !(inside && matches!(opens, None | Some(0))) {
             break;
         }
-        start = above;
+        inside &= opens.is_none();
+        seen = above;
+        if !inside {
+            start = seen;
+        }
     }
     start
 }
