@@ -71,9 +71,9 @@ fn what_2_10_has_changed_is_refused_and_nothing_is_written() {
         (ALLOCATOR, "set_fraction = true;", "", "has no `set_fraction = true;`"),
         (
             ALLOCATOR,
-            "device_allocator[i] = std::make_unique",
-            "allocators_[i] = std::make_unique",
-            "has no statement that begins with `device_allocator[@i@] =`",
+            "device_allocator.resize(",
+            "allocators_.resize(",
+            "has no statement that begins with `device_allocator.resize(`",
         ),
     ];
     for (file, from, to, why) in changes {

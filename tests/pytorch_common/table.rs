@@ -9,7 +9,7 @@ use super::case::Seen;
 
 /// How the page is made anew.
 const COMMAND: &str =
-    "RDNAFIX_GOLDEN=write cargo test --test pytorch_patch table -- --test-threads=1";
+    "RDNAFIX_GOLDEN=write cargo test --test pytorch_patch the_table -- --test-threads=1";
 
 fn file() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/pytorch-patches.md")
