@@ -98,10 +98,10 @@ fn known(built: &Built, board: &str) -> bool {
 }
 
 fn every_board(built: &Built) {
-    let name = built.version.name;
+    let name = built.name();
     for board in BOARDS {
         if !known(built, board) {
-            println!("SKIPPED: PyTorch {name} on {board}: the release does not know this GPU");
+            println!("SKIPPED: {name}: {board}: the release does not know this GPU");
             continue;
         }
         let lines = |variant| built.lines(built.run(variant, board).args(["devices", "settings"]));
@@ -111,7 +111,7 @@ fn every_board(built: &Built) {
         let control = CONTROLS.contains(&board);
         assert_eq!(stock == patched, control, "{name} on {board}: {patched:?}");
         assert!(control || patched[1].contains("split 128 MB"), "{name} on {board}: {patched:?}");
-        println!("MATRIX: PyTorch {name} patched on {board}: {}", patched[1]);
+        println!("MATRIX: {name}, patched, on {board}: {}", patched[1]);
     }
 }
 

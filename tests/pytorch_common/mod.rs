@@ -89,6 +89,11 @@ impl Built {
             .on(gpus)
     }
 
+    /// `PyTorch 2.6.0, ROCm 6.4.3`
+    pub fn name(&self) -> String {
+        format!("PyTorch {}, ROCm {}", self.version.name, self.release.name)
+    }
+
     /// What it printed, a line for each step.
     pub fn lines(&self, run: Run) -> Vec<String> {
         let ran: Ran = run.go().well();

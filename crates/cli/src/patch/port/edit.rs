@@ -199,7 +199,8 @@ fn above_comments(text: &[u8], line: usize) -> usize {
         let opens = memchr::memmem::find(code, b"/*");
         inside |= !line_comment && code.ends_with(b"*/");
         // One that begins after code is that code's.
-        if !line_comment && !(inside && matches!(opens, None | Some(0))) {
+        let block_comment = inside && matches!(opens, None | Some(0));
+        if !line_comment && !block_comment {
             break;
         }
         inside &= opens.is_none();
