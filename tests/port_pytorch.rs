@@ -53,7 +53,7 @@ fn a_tree_that_hipify_has_been_over_is_patched_in_its_sources_only() {
 fn what_2_10_has_changed_is_refused_and_nothing_is_written() {
     let Some(tree) = sources("pytorch/2.6.0") else { return };
     let stock = contents(tree.path());
-    let changes: [(&str, &str, &str, &str); 4] = [
+    let table: [(&str, &str, &str, &str); 4] = [
         // The settings are read by c10/core, and CUDA's part has no defaults of these any more.
         (
             CONFIG,
@@ -76,7 +76,7 @@ fn what_2_10_has_changed_is_refused_and_nothing_is_written() {
             "has no statement that begins with `device_allocator.resize(`",
         ),
     ];
-    for (file, from, to, why) in changes {
+    for (file, from, to, why) in table {
         edit(tree.path(), file, from, to);
         let changed = contents(tree.path());
         let (made, directory) = create("pytorch", tree.path());

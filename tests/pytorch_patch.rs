@@ -7,7 +7,7 @@ mod pytorch_common;
 
 use common::boards::{BOARDS, CONTROLS};
 use pytorch_common::case::{Case, Is, Set};
-use pytorch_common::{Built, V1_13, V2_6, Variant, Version, table};
+use pytorch_common::{Built, V1_13, V2_6, Variant, Version, lines, table};
 
 const BUILTIN: Is = Is { split: None, threshold: None, fraction: &[1.0] };
 const RDNA: Is = Is { split: Some(128), threshold: Some(0.6), fraction: &[0.8] };
@@ -93,7 +93,7 @@ fn the_table_of_1_13() {
 
 /// The boards that a release knows: it leaves out others as if they were not there.
 fn known(built: &Built, board: &str) -> bool {
-    let said = built.lines(built.run(Stock, board).arg("devices"));
+    let said = lines(built.run(Stock, board).arg("devices"));
     said.iter().any(|line| line.strip_prefix("devices: ").is_some())
 }
 
@@ -104,8 +104,8 @@ fn every_board(built: &Built) {
             println!("SKIPPED: {name}: {board}: the release does not know this GPU");
             continue;
         }
-        let lines = |variant| built.lines(built.run(variant, board).args(["devices", "settings"]));
-        let (stock, patched) = (lines(Stock), lines(Patched));
+        let said = |variant| lines(built.run(variant, board).args(["devices", "settings"]));
+        let (stock, patched) = (said(Stock), said(Patched));
         assert_eq!(stock[0], patched[0], "{board}");
         assert!(stock[1].contains("split none"), "{name} on {board}: {stock:?}");
         let control = CONTROLS.contains(&board);
@@ -137,7 +137,7 @@ fn in_a_mixed_box_only_the_rdna_device_has_a_limit() {
     for version in [V1_13, V2_6] {
         let Some(built) = version.built() else { continue };
         let run = built.run(Patched, "gfx1031,gfx1100").args(["limit=0", "limit=1"]);
-        let lines = built.lines(run);
+        let lines = lines(run);
         assert_eq!(lines, ["limit: out of memory, 9.60 GiB allowed", "limit: ok"], "{version:?}");
     }
 }
@@ -148,7 +148,7 @@ fn what_the_user_sets_before_the_first_use_wins() {
     for version in [V1_13, V2_6] {
         let Some(built) = version.built() else { continue };
         let steps = ["early=max_split_size_mb:512", "settings", "split", "collect=0"];
-        let lines = built.lines(built.run(Patched, "gfx1031").args(steps));
+        let lines = lines(built.run(Patched, "gfx1031").args(steps));
         assert!(lines[0].contains("split 512 MB"), "{version:?}: {lines:?}");
         assert_eq!(lines[1..], ["split: 256 MiB", "collect: 640 -> 100"], "{version:?}");
     }
@@ -173,9 +173,10 @@ fn pinned_batches_are_non_coherent_with_the_library_and_the_copies_are_right() {
             let domain = stock[0].split(' ').next().expect("a word").to_owned();
             let coherent = format!("{domain} coherent {board}#0=UC");
             assert_eq!(stock, [&coherent[..]; 2], "{version:?} {board}");
-            let now = match CONTROLS.contains(&board) {
-                true => coherent,
-                false => format!("{domain} non-coherent {board}#0=NC"),
+            let now = if CONTROLS.contains(&board) {
+                coherent
+            } else {
+                format!("{domain} non-coherent {board}#0=NC")
             };
             assert_eq!(interposed, [&now[..]; 2], "{version:?} {board}");
             println!(

@@ -1,6 +1,6 @@
 //! The cases of the table: what the user has set, and what PyTorch's allocator then does.
 
-use super::{Built, Variant, Version};
+use super::{Built, Variant, Version, lines};
 
 /// The steps of `tests/programs/pytorch_alloc.cpp` that show what the allocator does.
 const SHOWS: [&str; 4] = ["settings", "limit=0", "collect=0", "split"];
@@ -71,7 +71,7 @@ impl Case {
             Set::LaterOther => run = run.arg(&other),
             Set::Fraction(value) => run = run.arg(format!("fraction={value}")),
         }
-        let lines = built.lines(run.args(SHOWS));
+        let lines = lines(run.args(SHOWS));
         let line = |name: &str| {
             let found = lines.iter().find_map(|line| line.strip_prefix(&format!("{name}: ")));
             found.unwrap_or_else(|| panic!("no {name} in {lines:?}")).to_owned()

@@ -7,8 +7,8 @@ pub mod table;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::common::Run;
 use crate::common::release::{Release, release};
-use crate::common::{Ran, Run};
 
 /// A version of PyTorch, and the release of ROCm that its allocators are run on.
 #[derive(Clone, Copy, Debug)]
@@ -93,10 +93,9 @@ impl Built {
     pub fn name(&self) -> String {
         format!("PyTorch {}, ROCm {}", self.version.name, self.release.name)
     }
+}
 
-    /// What it printed, a line for each step.
-    pub fn lines(&self, run: Run) -> Vec<String> {
-        let ran: Ran = run.go().well();
-        ran.stdout().lines().map(str::to_owned).collect()
-    }
+/// What a run printed, a line for each step.
+pub fn lines(run: Run) -> Vec<String> {
+    run.go().well().stdout().lines().map(str::to_owned).collect()
 }
