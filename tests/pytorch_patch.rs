@@ -186,3 +186,14 @@ fn pinned_batches_are_non_coherent_with_the_library_and_the_copies_are_right() {
         }
     }
 }
+
+#[test]
+fn the_name_that_hip_gives_a_gpu_is_what_counts() {
+    let Some(built) = V2_6.built() else { return };
+    for (version, name, split) in [("10.3.0", "gfx1030", "128 MB"), ("11.0.0", "gfx1100", "none")] {
+        let run = built.run(Patched, "gfx1010").env("HSA_OVERRIDE_GFX_VERSION", version);
+        let said = lines(run.args(["devices", "settings"]));
+        assert_eq!(said[0], format!("devices: {name}"));
+        assert!(said[1].contains(&format!("split {split}")), "{said:?}");
+    }
+}
