@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 usage() {
     cat <<'TEXT'
 usage: scripts/build_patched_rocm.sh [--prefix DIR] [--link LINK] [OPTION...]
+       scripts/build_patched_rocm.sh --uninstall [--prefix DIR] [--link LINK]
 
 Runs `rdnafix build rocm`: on this machine if it has what that needs, else in the root that
 scripts/setup_build_environment.sh makes. Then LINK leads to the result.
@@ -15,11 +16,12 @@ scripts/setup_build_environment.sh makes. Then LINK leads to the result.
   --prefix DIR       where it goes [default: /opt/rocm-patched-RELEASE]
   --link LINK        the stable name [default: /opt/rocm-patched if DIR is the default, else none]
   --release RELEASE  the release [default: 6.4.3]
+  --uninstall        remove what was installed, and LINK if it leads there
   OPTION...          for rdnafix build rocm: --from, --jobs, --json, --set-default
 TEXT
 }
 
-release=6.4.3 prefix='' link='' options=()
+release=6.4.3 prefix='' link='' uninstall=no options=()
 while (($#)); do
     case $1 in
         -h | --help)
@@ -35,6 +37,7 @@ while (($#)); do
             esac
             shift
             ;;
+        --uninstall) uninstall=yes ;;
         *) options+=("$1") ;;
     esac
     shift
@@ -49,6 +52,15 @@ fi
 
 rdnafix=$(target_directory)/release/rdnafix
 [[ -x $rdnafix ]] || die "there is no $rdnafix: run scripts/setup_build_environment.sh first"
+if [[ $uninstall == yes ]]; then
+    leads_there=no
+    if [[ -n $link && -L $link && $(realpath -m "$link") == "$(realpath -m "$prefix")" ]]; then
+        leads_there=yes
+    fi
+    "$rdnafix" build uninstall --prefix "$prefix" "${options[@]}"
+    if [[ $leads_there == yes ]]; then rm "$link"; fi
+    exit
+fi
 build=("$rdnafix" build rocm --release "$release" --prefix "$prefix" "${options[@]}")
 if ! "$rdnafix" build check --release "$release" >/dev/null 2>&1; then
     build=("$rdnafix" sim root "build-$release" -- "${build[@]}")

@@ -66,6 +66,10 @@ fn a_prefix_that_is_not_ours_or_the_systems_is_refused_before_anything_is_made()
         let said = Bench::refused(&mut bench.rdnafix(&["build", "rocm", "--prefix", prefix]));
         assert!(said.contains(&format!("--prefix '{prefix}'")), "{said}");
     }
+    // Of a root nothing is changed, and this is said before hours of work.
+    fs::remove_dir_all(bench.path("opt")).unwrap();
+    let said = Bench::refused(&mut bench.command(&["--set-default"]));
+    assert!(said.contains("/opt/rocm"), "{said}");
     assert!(!bench.path("cache").exists());
 }
 
@@ -118,7 +122,7 @@ fn a_disk_that_fills_up_while_compiling_is_said_with_what_to_do() {
         &format!("{lists}\nadd_custom_target(fill ALL COMMAND cp /dev/zero fill)\nadd_dependencies(amdhip64 fill)\n"),
     );
     fs::create_dir(bench.path("cache")).unwrap();
-    let mount = format!("mount -t tmpfs -o size=620m t '{}'", bench.path("cache").display());
+    let mount = format!("mount -t tmpfs -o size=320m t '{}'", bench.path("cache").display());
     let Some(output) = with_mounts("a full disk", &mount, &bench.command(&[])) else { return };
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(125), "{said}");

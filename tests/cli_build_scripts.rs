@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
 
-use cli_common::patched::{patched, turn};
+use cli_common::patched::{Turn, patched};
 use cli_common::{clean, output, root, succeed, text};
 
 fn script(name: &str) -> Command {
@@ -48,7 +48,7 @@ fn the_stable_link_leads_to_what_was_built_last() {
     if patched().is_none() {
         return;
     }
-    let _turn = turn();
+    let _turn = Turn::take();
     let directory = tempfile::tempdir().unwrap();
     let (prefix, link) =
         (directory.path().join("rocm-patched-6.4.3"), directory.path().join("rocm-patched"));
@@ -58,9 +58,11 @@ fn the_stable_link_leads_to_what_was_built_last() {
     succeed(&mut build);
     assert_eq!(fs::canonicalize(&link).unwrap(), fs::canonicalize(&prefix).unwrap());
     assert!(link.join("lib/libamdhip64.so").exists());
-    // Again, and over a directory of somebody's.
+    // Again, away, and over a directory of somebody's.
     succeed(&mut build);
-    fs::remove_file(&link).unwrap();
+    let mut undo = script("build_patched_rocm.sh");
+    succeed(undo.arg("--uninstall").arg("--prefix").arg(&prefix).arg("--link").arg(&link));
+    assert!(link.symlink_metadata().is_err() && !prefix.exists());
     fs::create_dir(&link).unwrap();
     let ended = output(&mut build);
     assert!(!ended.status.success() && said(&ended).contains("is not a link"), "{ended:?}");

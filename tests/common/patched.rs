@@ -29,10 +29,11 @@ fn build() -> Option<PathBuf> {
         println!("SKIPPED: the patched libraries of ROCm {RELEASE}: only {only} is asked for");
         return None;
     }
-    let output = again(&["--from", "debian"], &[]);
+    let turn = Turn::take();
+    let output = turn.build(&["--from", "debian"], &[]);
     let said = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
-        Some(0) => Some(prefix()),
+        Some(0) => Some(turn.prefix),
         // EX_UNAVAILABLE
         Some(69) => {
             let why = said.lines().last().unwrap_or_default();
@@ -43,27 +44,32 @@ fn build() -> Option<PathBuf> {
     }
 }
 
-/// Builds them with more arguments, and with this set, as `NAME=VALUE`.
-pub fn again(arguments: &[&str], set: &[String]) -> Output {
-    let _lock = turn();
-    let mut command = Command::new(artifact("rdnafix"));
-    command.args(["sim", "root", BUILD_ROOT, "--", "env"]).args(set).arg(artifact("rdnafix"));
-    command.args(["build", "rocm", "--release", RELEASE]).args(arguments);
-    command.arg("--prefix").arg(prefix()).output().expect("the command starts")
+/// The right to build them: other tests wait, also those of other checkouts, which share the
+/// work that is kept.
+pub struct Turn {
+    prefix: PathBuf,
+    _lock: File,
 }
 
-/// Waits until no other test builds them; a second builder is turned away.
-pub fn turn() -> File {
-    fs::create_dir_all(cache()).expect("the cache is writable");
-    let lock = File::create(cache().join("patched.lock")).expect("the cache is writable");
-    // SAFETY: the descriptor is open; closing it ends the lock.
-    let locked = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) };
-    assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
-    lock
-}
+impl Turn {
+    /// Waits for it.
+    pub fn take() -> Self {
+        fs::create_dir_all(cache()).expect("the cache is writable");
+        let lock = File::create(cache().join("patched.lock")).expect("the cache is writable");
+        // SAFETY: the descriptor is open; closing it ends the lock.
+        let locked = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) };
+        assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
+        let prefix = cache().join(format!("patched-{RELEASE}-{:016x}", recipe()));
+        Self { prefix, _lock: lock }
+    }
 
-fn prefix() -> PathBuf {
-    cache().join(format!("patched-{RELEASE}-{:016x}", recipe()))
+    /// Builds them with more arguments, and with this set, as `NAME=VALUE`.
+    pub fn build(&self, arguments: &[&str], set: &[String]) -> Output {
+        let mut command = Command::new(artifact("rdnafix"));
+        command.args(["sim", "root", BUILD_ROOT, "--", "env"]).args(set).arg(artifact("rdnafix"));
+        command.args(["build", "rocm", "--release", RELEASE]).args(arguments);
+        command.arg("--prefix").arg(&self.prefix).output().expect("the command starts")
+    }
 }
 
 /// `rdnafix`'s own, so that all that it keeps can be found and removed in one place.

@@ -46,6 +46,12 @@ pub(super) fn ready() -> Result<()> {
             "{DEFAULT_LINK} can be set by root only: run rdnafix build set-default --prefix PREFIX as root"
         );
     }
+    if let Err(error) = nix::unistd::access("/etc/alternatives", nix::unistd::AccessFlags::W_OK) {
+        bail!(
+            "{DEFAULT_LINK} cannot be set here, /etc/alternatives: {error}; in a root of rdnafix, \
+             run rdnafix build set-default --prefix PREFIX outside of it afterwards"
+        );
+    }
     Ok(())
 }
 

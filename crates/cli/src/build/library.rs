@@ -93,7 +93,8 @@ pub(super) fn needs(library: &Path) -> Result<BTreeMap<String, String>> {
             }
         }
     }
-    newest.retain(|_, version| !version.is_empty());
+    // Other libraries' own versions are those of their sonames.
+    newest.retain(|family, _| ["GLIBC", "GLIBCXX", "CXXABI"].contains(&&family[..]));
     Ok(newest)
 }
 

@@ -13,10 +13,11 @@ use super::steps::Inputs;
 
 /// Bytes that a compiler process of this size of project may need.
 const MEMORY_OF_A_JOB: u64 = 2_500_000_000;
-/// Bytes that source, objects and stage of both libraries take, with room: docs/performance.md.
-const DISK: u64 = 600_000_000;
+/// Bytes that source, objects and stage of both libraries take, with room for a clone of the
+/// repositories: docs/performance.md.
+const DISK: u64 = 300_000_000;
 /// Files of the same, with room.
-const INODES: u64 = 20_000;
+const INODES: u64 = 10_000;
 /// Bytes of an overlay, with room for the one that it replaces.
 const OVERLAY: u64 = 50_000_000;
 

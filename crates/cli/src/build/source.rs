@@ -135,6 +135,8 @@ fn clone(component: &Component, download: &Path, log: &Log) -> Result<PathBuf> {
     let mut git = Command::new("git");
     // The files as they are in the repository, whatever the user has configured.
     git.args(["-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "advice.detachedHead=false"])
+        // Nothing that goes on in the background.
+        .args(["-c", "gc.auto=0", "-c", "maintenance.auto=false"])
         .args(["clone", "--quiet", "--depth", "1", "--branch", &component.tag, &component.git])
         .arg(&target)
         .env("GIT_TERMINAL_PROMPT", "0");

@@ -4,9 +4,10 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use sha2::{Digest, Sha256};
 
 use super::child;
@@ -132,16 +133,29 @@ impl Work {
     }
 }
 
-/// Takes the lock of a build's directory.
+/// Takes the lock of a build's directory. The programs that the build starts hold it too: those
+/// of a build that was killed may be at work for a moment after it.
 ///
 /// # Errors
 /// Where another builder has it, or it cannot be written to.
 pub(super) fn lock(directory: &Path) -> Result<Flock<File>> {
+    const PATIENCE: Duration = Duration::from_secs(2);
     let path = directory.join("lock");
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(lock),
-        Err(_) => bail!("another build works in {}: wait for it to end", directory.display()),
+    let mut file =
+        File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let begun = Instant::now();
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => {
+                fcntl(&*lock, FcntlArg::F_SETFD(FdFlag::empty())).context("fcntl")?;
+                return Ok(lock);
+            }
+            Err(_) if begun.elapsed() > PATIENCE => {
+                bail!("another build works in {}: wait for it to end", directory.display())
+            }
+            Err((back, _)) => file = back,
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
