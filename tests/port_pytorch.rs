@@ -7,7 +7,7 @@ mod source_common;
 use std::fs;
 
 use cli_common::text;
-use source_common::{contents, create, edit, patches_in, ported, sources};
+use source_common::{contents, create, edit, patches_in, ported, sources, unpack};
 
 const CONFIG: &str = "c10/cuda/CUDAAllocatorConfig.cpp";
 const ALLOCATOR: &str = "c10/cuda/CUDACachingAllocator.cpp";
@@ -87,6 +87,20 @@ fn what_2_10_has_changed_is_refused_and_nothing_is_written() {
         assert!(contents(tree.path()) == changed, "{from}");
         fs::write(tree.path().join(file), &stock[std::path::Path::new(file)]).unwrap();
     }
+}
+
+#[test]
+fn the_newest_release_is_refused() {
+    let tree = tempfile::tempdir().unwrap();
+    let what = "the newest PyTorch is refused";
+    if !unpack(what, "source-pytorch-newest", "pytorch_", tree.path()) {
+        return;
+    }
+    // 2.14.1 or later: no hook fits.
+    let (made, directory) = create("pytorch", tree.path());
+    let said = text(&made.stderr);
+    assert!(!made.status.success() && said.contains("nothing is written"), "{said}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -54,12 +54,18 @@ pub fn sources(series: &str) -> Option<tempfile::TempDir> {
 pub fn sources_in(series: &str, tree: &Path) -> bool {
     let (_, recipe, begins) =
         SERIES.into_iter().find(|(name, ..)| *name == series).expect("a series");
+    unpack(&format!("patches {series}"), recipe, begins, tree)
+}
+
+/// The sources of a recipe in a directory, which is made; false, after a line that says why `what`
+/// cannot be tested, where they cannot be had.
+pub fn unpack(what: &str, recipe: &str, begins: &str, tree: &Path) -> bool {
     let got = output(&mut rdnafix(["sim", "root", recipe, "--json"]));
     let said = text(&got.stderr);
     if !got.status.success() {
         // EX_UNAVAILABLE
         assert_eq!(got.status.code(), Some(69), "rdnafix sim root {recipe}: {said}");
-        println!("SKIPPED: patches {series}: {}", said.lines().last().unwrap_or_default());
+        println!("SKIPPED: {what}: {}", said.lines().last().unwrap_or_default());
         return false;
     }
     let value: serde_json::Value = serde_json::from_slice(&got.stdout).expect("JSON");
