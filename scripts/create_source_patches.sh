@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the source patches for a tree of ROCm's sources: rdnafix patch create.
+# Makes the source patches for a tree of ROCm's or PyTorch's sources: rdnafix patch create.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
@@ -7,13 +7,14 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'TEXT'
-usage: scripts/create_source_patches.sh --component clr|rocr-runtime --source DIR --out DIR
+usage: scripts/create_source_patches.sh --component clr|rocr-runtime|pytorch --source DIR --out DIR
                                         [--version TEXT]
        scripts/create_source_patches.sh --all
 
 Makes the series (the file `series` and the patches) for the sources of any version from 5.2 to
-7.x: a component's own tree, or a monorepo that holds it. It is `rdnafix patch create`, built
-first. Where a function, its parameters or a statement is not as expected, nothing is written.
+7.x, of PyTorch 1.13 and 2.1 to 2.9: a component's own tree, or a monorepo that holds it. It is
+`rdnafix patch create`, built first. Where a function, its parameters or a statement is not as
+expected, nothing is written.
 
   --all   make the series in patches/ anew, from the sources of the Debian archive. Needed after
           a change to patches/policy/ or to a hooks.toml; it can be run again.
@@ -30,7 +31,8 @@ sources_of() {
         *) name=$component ;;
     esac
     root=$("$rdnafix" sim root "build-$version" --json 2>/dev/null) ||
-        root=$("$rdnafix" sim root "source-$version" --json)
+        root=$("$rdnafix" sim root "source-$version" --json 2>/dev/null) ||
+        root=$("$rdnafix" sim root "build-$component-$version" --json)
     root=$(sed -n 's/.*"path":"\([^"]*\)".*/\1/p' <<<"$root")
     mkdir -p "$directory"
     tar --extract --strip-components=1 --directory "$directory" \

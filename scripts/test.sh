@@ -21,8 +21,8 @@ Runs all tests, or the named steps:
   threads     the state that threads share without locks, under ThreadSanitizer
   roots       make the trees of the other ROCm releases (rdnafix sim root) and what real
               clients need, or say what cannot be had
-  patches     the source patches, the patched libraries of ROCm 6.4.3 (built once, some minutes),
-              and that they ask the kernel for the same as interposed ones
+  patches     the source patches; the patched libraries of ROCm 6.4.3 and the patched allocators of
+              PyTorch (built once, some minutes each), and what they ask the kernel for
   e2e         end-to-end tests: the real ROCm libraries on the simulated GPU
   releases    end-to-end tests on every ROCm release and every simulated board
   fidelity    AMD's own tests, kfdtest and rocrtst, on the simulated GPU
@@ -158,7 +158,7 @@ step_threads() {
 }
 
 # The test files of the steps patches, releases and fidelity; all others are those of e2e.
-of_patches=(patch_policy patches 'port_*' cli_patch 'cli_build*' equivalence)
+of_patches=(patch_policy patches 'port_*' cli_patch 'cli_build*' equivalence pytorch_patch)
 of_releases=(cli_root clients golden 'releases_*')
 of_fidelity=(kfdtest rocrtst)
 # Those of e2e that also run with the programs in the root of each other release.

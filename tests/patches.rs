@@ -29,7 +29,7 @@ fn added(text: &str) -> Vec<(String, String)> {
 #[test]
 fn every_directory_of_patches_is_a_series_that_is_tested() {
     let mut found = Vec::new();
-    for component in ["clr", "rocr-runtime"] {
+    for component in ["clr", "pytorch", "rocr-runtime"] {
         for entry in fs::read_dir(patches().join(component)).expect("a directory") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
@@ -88,7 +88,12 @@ fn the_files_that_a_series_adds_are_those_of_the_policy() {
     for (series, ..) in SERIES {
         let all = patches_of(series);
         let names = |text: &str| added(text).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-        assert_eq!(names(&all[0].1), ["rdnafix_policy.h"], "{series}: the header comes first");
+        let first = if series.starts_with("pytorch/") {
+            "rdnafix_alloc_defaults.h"
+        } else {
+            "rdnafix_policy.h"
+        };
+        assert_eq!(names(&all[0].1), [first], "{series}: the header comes first");
         for (path, text) in &all {
             for (name, content) in added(text) {
                 let ours = fs::read_to_string(patches().join("policy").join(&name))
@@ -145,4 +150,14 @@ fn the_series_of_clr_6_4_3_applies_and_reverses() {
 #[test]
 fn the_series_of_clr_5_7_1_applies_and_reverses() {
     there_and_back("clr/5.7.1");
+}
+
+#[test]
+fn the_series_of_pytorch_1_13_1_applies_and_reverses() {
+    there_and_back("pytorch/1.13.1");
+}
+
+#[test]
+fn the_series_of_pytorch_2_6_0_applies_and_reverses() {
+    there_and_back("pytorch/2.6.0");
 }

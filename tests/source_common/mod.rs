@@ -12,10 +12,12 @@ use crate::cli_common::{output, rdnafix, root, text};
 
 /// A series, and where its sources are: the recipe of a root that has them, and how the name of
 /// the tarball begins.
-pub const SERIES: [(&str, &str, &str); 3] = [
+pub const SERIES: [(&str, &str, &str); 5] = [
     ("rocr-runtime/6.4.3", "build-6.4.3", "rocr-runtime_6.4.3"),
     ("clr/6.4.3", "build-6.4.3", "rocm-hipamd_6.4.3"),
     ("clr/5.7.1", "source-5.7.1", "rocm-hipamd_5.7.1"),
+    ("pytorch/1.13.1", "build-pytorch-1.13.1", "pytorch_1.13.1"),
+    ("pytorch/2.6.0", "build-pytorch-2.6.0", "pytorch_2.6.0"),
 ];
 
 /// Files by their paths below a directory.
@@ -52,12 +54,18 @@ pub fn sources(series: &str) -> Option<tempfile::TempDir> {
 pub fn sources_in(series: &str, tree: &Path) -> bool {
     let (_, recipe, begins) =
         SERIES.into_iter().find(|(name, ..)| *name == series).expect("a series");
+    unpack(&format!("patches {series}"), recipe, begins, tree)
+}
+
+/// The sources of a recipe in a directory, which is made; false, after a line that says why `what`
+/// cannot be tested, where they cannot be had.
+pub fn unpack(what: &str, recipe: &str, begins: &str, tree: &Path) -> bool {
     let got = output(&mut rdnafix(["sim", "root", recipe, "--json"]));
     let said = text(&got.stderr);
     if !got.status.success() {
         // EX_UNAVAILABLE
         assert_eq!(got.status.code(), Some(69), "rdnafix sim root {recipe}: {said}");
-        println!("SKIPPED: patches {series}: {}", said.lines().last().unwrap_or_default());
+        println!("SKIPPED: {what}: {}", said.lines().last().unwrap_or_default());
         return false;
     }
     let value: serde_json::Value = serde_json::from_slice(&got.stdout).expect("JSON");
@@ -73,6 +81,10 @@ pub fn sources_in(series: &str, tree: &Path) -> bool {
     fs::create_dir_all(tree).expect("a directory");
     let mut tar = Command::new("tar");
     tar.args(["--extract", "--strip-components=1", "--file"]).arg(&tarball).current_dir(tree);
+    if begins.starts_with("pytorch") {
+        // Of a large tree the part that the patches are about.
+        tar.args(["--wildcards", "--no-wildcards-match-slash", "*/c10"]);
+    }
     assert!(tar.status().expect("tar is installed").success(), "{}", tarball.display());
     true
 }

@@ -15,12 +15,14 @@ const METHOD: &str = "1";
 const BASE: [&str; 9] =
     ["base-files", "bash", "coreutils", "dash", "findutils", "grep", "kmod", "procps", "sed"];
 
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 15] = [
     ("5.2.3", include_str!("../../roots/5.2.3.toml")),
     ("5.7.1", include_str!("../../roots/5.7.1.toml")),
     ("6.4.3", include_str!("../../roots/6.4.3.toml")),
     ("7.2.4", include_str!("../../roots/7.2.4.toml")),
     ("build-6.4.3", include_str!("../../roots/build-6.4.3.toml")),
+    ("build-pytorch-1.13.1", include_str!("../../roots/build-pytorch-1.13.1.toml")),
+    ("build-pytorch-2.6.0", include_str!("../../roots/build-pytorch-2.6.0.toml")),
     ("cupy-7.2.4", include_str!("../../roots/cupy-7.2.4.toml")),
     ("ggml-6.4.3", include_str!("../../roots/ggml-6.4.3.toml")),
     ("kfdtest-6.4.3", include_str!("../../roots/kfdtest-6.4.3.toml")),
@@ -28,6 +30,7 @@ const FILES: [(&str, &str); 12] = [
     ("rocrtst-6.4.3", include_str!("../../roots/rocrtst-6.4.3.toml")),
     ("roctracer-6.4.1", include_str!("../../roots/roctracer-6.4.1.toml")),
     ("source-5.7.1", include_str!("../../roots/source-5.7.1.toml")),
+    ("source-pytorch-newest", include_str!("../../roots/source-pytorch-newest.toml")),
 ];
 
 /// A recipe.

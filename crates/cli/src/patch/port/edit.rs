@@ -162,14 +162,14 @@ fn filled(found: &Found, insert: &str, names: &[(String, String)]) -> Result<Str
     Ok(text)
 }
 
-/// Indented by tabs where the anchor is, and with CRLF where the file has it.
+/// Indented by tabs where the anchor is, but for directives, and with CRLF where the file has it.
 fn in_the_style_of(text: &[u8], insert: &str, indentation: &str) -> String {
     let end = if has_crlf(text) { "\r\n" } else { "\n" };
     let tabs = indentation.starts_with('\t');
     let mut styled = String::new();
     for line in insert.strip_suffix('\n').unwrap_or(insert).split('\n') {
         let code = line.trim_start_matches(' ');
-        if !code.is_empty() {
+        if !code.is_empty() && !code.starts_with('#') {
             let own = line.len() - code.len();
             styled.push_str(indentation);
             if tabs {
@@ -189,15 +189,25 @@ fn has_crlf(text: &[u8]) -> bool {
     memchr::memchr(b'\n', text).is_some_and(|end| end > 0 && text[end - 1] == b'\r')
 }
 
-/// The start of the comment that ends on the line before this one, or of this line.
+/// The start of the comments that end on the line before this one, or of this line.
 fn above_comments(text: &[u8], line: usize) -> usize {
-    let mut start = line;
-    while start > 0 {
-        let above = start_of_line(text, start - 1);
-        if !text[above..start].trim_ascii().starts_with(b"//") {
+    let (mut start, mut seen, mut inside) = (line, line, false);
+    while seen > 0 {
+        let above = start_of_line(text, seen - 1);
+        let code = text[above..seen].trim_ascii();
+        let line_comment = code.starts_with(b"//");
+        let opens = memchr::memmem::find(code, b"/*");
+        inside |= !line_comment && code.ends_with(b"*/");
+        // One that begins after code is that code's.
+        let block_comment = inside && matches!(opens, None | Some(0));
+        if !line_comment && !block_comment {
             break;
         }
-        start = above;
+        inside &= opens.is_none();
+        seen = above;
+        if !inside {
+            start = seen;
+        }
     }
     start
 }

@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_hooks_of_every_component_are_read() {
-        assert_eq!(components(), ["clr", "rocr-runtime"]);
+        assert_eq!(components(), ["clr", "pytorch", "rocr-runtime"]);
         for component in components() {
             let hooks = Hooks::of(&component).unwrap();
             for idea in &hooks.patch {

@@ -163,6 +163,32 @@ fn other_formatting_tabs_and_crlf_are_kept() {
 }
 
 #[test]
+fn what_goes_outside_of_a_function_goes_above_its_comment() {
+    let above = |comment: &str| {
+        let patch = port("a.cpp", &STOCK.replace("// Pinned", comment)).unwrap();
+        let first = comment.lines().next().unwrap();
+        patch.contains(&format!("+}}\n+\n {first}\n"))
+    };
+    assert!(above("// Pinned\n// memory"));
+    assert!(above("/** Pinned **/"));
+    assert!(above("/* Pinned\n * memory,\n   of the host */"));
+    // Of a line with code the comment is not the function's.
+    assert!(!above("int a; /* what\n is pinned */"));
+    assert!(!above("int a; /* pinned */"));
+}
+
+#[test]
+fn a_directive_stands_at_the_start_of_its_line() {
+    let hooks = HOOKS.replacen("if (ask(@flags@)) {", "#ifdef X\nif (ask(@flags@)) {", 1);
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "a.cpp", STOCK);
+    let hooks: Hooks = toml::from_str(&hooks).unwrap();
+    let made = make(&hooks, root.path(), "clr 9.9").unwrap().patches.remove(0);
+    let text = String::from_utf8(made.text).unwrap();
+    assert!(text.contains("\n+#ifdef X\n+  if (ask(f)) {\n"), "{text}");
+}
+
+#[test]
 fn what_is_not_as_expected_is_refused_with_file_and_line() {
     let refused = |text: &str, parts: &[&str]| {
         let error = port("src/a.cpp", text).unwrap_err();
