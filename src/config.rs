@@ -11,7 +11,7 @@ use policy::Level;
 use tracing::level_filters::LevelFilter;
 
 /// The settings of this process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Config {
     /// `RDNAFIX_POLICY`
     pub(crate) level: Level,
@@ -27,6 +27,10 @@ pub(crate) struct Config {
     pub(crate) min_bytes: usize,
     /// `RDNAFIX_DRY_RUN`: decide and report, change nothing
     pub(crate) dry_run: bool,
+    /// `RDNAFIX_TORCH=0`: PyTorch's allocator settings are left alone
+    pub(crate) no_torch: bool,
+    /// `RDNAFIX_VRAM_FRACTION`: device memory above this part of a GPU's is refused
+    pub(crate) vram_fraction: Option<f64>,
     /// Values that were not understood, each a line for the user.
     pub(crate) complaints: Vec<String>,
 }
@@ -61,7 +65,8 @@ pub(crate) fn get() -> &'static Config {
     CONFIG.get_or_init(|| parse(variable).with_absolute_paths())
 }
 
-fn variable(name: &CStr) -> Option<Vec<u8>> {
+/// A variable of the environment. To be called by the constructor only.
+pub(crate) fn variable(name: &CStr) -> Option<Vec<u8>> {
     // SAFETY: `name` is NUL-terminated, and no other thread of this process runs yet: the
     // first call comes from the constructor of a preloaded library.
     let value = unsafe { libc::getenv(name.as_ptr()) };
@@ -137,8 +142,34 @@ fn parse(variable: impl Fn(&'static CStr) -> Option<Vec<u8>>) -> Config {
             }
         }
     }
+    if let Some(value) = given(c"RDNAFIX_TORCH") {
+        config.no_torch = value != b"1";
+        // Somebody wants it off.
+        if config.no_torch && value != b"0" {
+            complain(c"RDNAFIX_TORCH", &value, "is neither 0 nor 1; taken as 0");
+        }
+    }
+    if let Some(value) = given(c"RDNAFIX_VRAM_FRACTION") {
+        config.vram_fraction = fraction(&value);
+        if config.vram_fraction.is_none() {
+            complain(
+                c"RDNAFIX_VRAM_FRACTION",
+                &value,
+                "is not a number above 0 and at most 1, such as 0.8; ignored",
+            );
+        }
+    }
     config.complaints = complaints;
     config
+}
+
+/// A part of a whole, in decimal.
+fn fraction(value: &[u8]) -> Option<f64> {
+    let text = str::from_utf8(value).ok()?;
+    // Without this, `1e-1` would do and `inf` would be a number.
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let number: f64 = text.parse().ok().filter(|_| plain)?;
+    (number > 0.0 && number <= 1.0).then_some(number)
 }
 
 /// A comma-separated list; `None` if a part is empty, longer than a file name or no text.
@@ -184,7 +215,7 @@ mod tests {
         parse(|asked| (asked == name).then(|| value.to_vec()))
     }
 
-    const ALL: [&CStr; 7] = [
+    const ALL: [&CStr; 9] = [
         c"RDNAFIX_POLICY",
         c"RDNAFIX_LOG",
         c"RDNAFIX_REPORT",
@@ -192,6 +223,8 @@ mod tests {
         c"RDNAFIX_ALLOW",
         c"RDNAFIX_MIN_BYTES",
         c"RDNAFIX_DRY_RUN",
+        c"RDNAFIX_TORCH",
+        c"RDNAFIX_VRAM_FRACTION",
     ];
 
     #[test]
@@ -237,10 +270,25 @@ mod tests {
             (c"RDNAFIX_MIN_BYTES", "64k"),
             (c"RDNAFIX_MIN_BYTES", "-1"),
             (c"RDNAFIX_DRY_RUN", "yes"),
+            (c"RDNAFIX_TORCH", "off"),
         ] {
             assert_eq!(with(name, junk.as_bytes()).complaints.len(), 1, "{name:?}={junk}");
         }
         assert!(with(c"RDNAFIX_DRY_RUN", b"yes").dry_run);
+        assert!(with(c"RDNAFIX_TORCH", b"off").no_torch && with(c"RDNAFIX_TORCH", b"0").no_torch);
+        assert!(!with(c"RDNAFIX_TORCH", b"1").no_torch);
+    }
+
+    #[test]
+    fn a_fraction_is_above_0_and_at_most_1() {
+        let read = |text: &str| with(c"RDNAFIX_VRAM_FRACTION", text.as_bytes());
+        for (text, number) in [("0.8", 0.8), ("1", 1.0), (".5", 0.5), ("1.0", 1.0)] {
+            assert_eq!(read(text), Config { vram_fraction: Some(number), ..Config::default() });
+        }
+        for text in ["0", "0.0", "1.01", "-0.5", "80%", "0,8", "inf", "nan", "1e-1", ".", "0.8 "] {
+            let config = read(text);
+            assert_eq!((config.vram_fraction, config.complaints.len()), (None, 1), "{text}");
+        }
     }
 
     #[test]
