@@ -36,6 +36,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// The part of a GPU's memory that may be used, if the program is to be held to one.
+    pub(crate) fn cap(&self) -> Option<f64> {
+        self.vram_fraction.filter(|_| self.level != Level::Off && !self.dry_run)
+    }
+
     /// The program may change its directory before a file is opened.
     fn with_absolute_paths(mut self) -> Self {
         let log = self.log.as_mut().and_then(|log| log.file.as_mut());

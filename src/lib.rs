@@ -36,6 +36,7 @@ mod seen;
 mod test_threads;
 mod tool;
 mod torch;
+mod vram;
 
 /// Reads the environment while the process has one thread.
 #[ctor::ctor(unsafe)]

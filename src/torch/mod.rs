@@ -14,12 +14,12 @@ use std::sync::OnceLock;
 use kfd_abi::topology::{TOPOLOGY, gpus};
 use policy::GfxTarget;
 
-use self::settings::{DEFAULTS, Values, Variable, merged};
+use self::settings::{DEFAULTS, HIP, Values, merged};
 use self::visible::{Hiding, visible};
 use crate::config::variable;
 use crate::{gpus as machine, objects};
 
-/// By [`Variable`].
+/// In the order of [`Values`].
 const NAMES: [&CStr; 3] =
     [c"PYTORCH_CUDA_ALLOC_CONF", c"PYTORCH_HIP_ALLOC_CONF", c"PYTORCH_ALLOC_CONF"];
 
@@ -34,28 +34,27 @@ static SET: OnceLock<String> = OnceLock::new();
 /// called by the constructor only.
 pub(crate) fn at_start(wanted: bool) {
     let found: Values = NAMES.map(variable);
-    let hip = Variable::Hip as usize;
-    let ours = found[hip].as_deref() == Some(DEFAULTS)
-        && variable(ADDED).is_some_and(|name| name == NAMES[hip].to_bytes());
+    let marked = variable(ADDED).is_some_and(|name| name == NAMES[HIP].to_bytes());
+    let ours = marked && found[HIP].as_deref() == Some(DEFAULTS);
     let mut users = found.clone();
     if ours {
-        users[hip] = None;
+        users[HIP] = None;
     }
     let mut target = if wanted { merged(&users) } else { users.clone() };
-    if target == found || !before_main() {
+    if (target == found && marked == ours) || !before_main() {
         return;
     }
     if target != users && !only_rdna12() {
-        target = users.clone();
+        target.clone_from(&users);
     }
     for (index, name) in NAMES.iter().enumerate() {
         if target[index] != found[index] {
             set(name, target[index].as_deref());
         }
     }
-    let added = users[hip].is_none() && target[hip].is_some();
-    if added != ours {
-        set(ADDED, added.then(|| NAMES[hip].to_bytes()));
+    let added = users[HIP].is_none() && target[HIP].is_some();
+    if added != marked {
+        set(ADDED, added.then(|| NAMES[HIP].to_bytes()));
     }
     if target != users {
         let text = |(index, name): (usize, &&CStr)| {

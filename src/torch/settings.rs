@@ -2,19 +2,16 @@
 //! out. It never changes an option that the user set and never touches text that it cannot
 //! read: a malformed setting can make `import torch` fail.
 
-/// A variable that PyTorch for ROCm reads its allocator settings from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Variable {
-    /// `PYTORCH_CUDA_ALLOC_CONF`: read from 2.8 on, where it hides the other two.
-    Cuda,
-    /// `PYTORCH_HIP_ALLOC_CONF`: read by every version, 1.13 to 2.15.
-    Hip,
-    /// `PYTORCH_ALLOC_CONF`: read from 2.10 on, where neither of the other two is set.
-    Alloc,
-}
-
-/// The values of all three, by [`Variable`].
+/// The values of the variables that PyTorch for ROCm reads its allocator settings from:
+/// `PYTORCH_CUDA_ALLOC_CONF` (read from 2.8 on, where it hides the other two),
+/// `PYTORCH_HIP_ALLOC_CONF` (read by every version, 1.13 to 2.15) and `PYTORCH_ALLOC_CONF`
+/// (read from 2.10 on, where neither of the other two is set).
 pub(crate) type Values = [Option<Vec<u8>>; 3];
+
+/// The index of `PYTORCH_HIP_ALLOC_CONF`.
+pub(crate) const HIP: usize = 1;
+/// The index of `PYTORCH_ALLOC_CONF`.
+const ALLOC: usize = 2;
 
 /// What is set where the user set nothing: the two options that every version from 1.13 to
 /// 2.15 accepts. The values are those of the patches for PyTorch.
@@ -40,9 +37,8 @@ pub(crate) fn merged(given: &Values) -> Values {
     }
     // Beside CUDA's, because up to 2.7 only HIP's is read. Not beside the third, which HIP's
     // would hide from 2.10 on.
-    let hip = Variable::Hip as usize;
-    if wanted[hip].is_none() && wanted[Variable::Alloc as usize].is_none() {
-        wanted[hip] = Some(DEFAULTS.to_vec());
+    if wanted[HIP].is_none() && wanted[ALLOC].is_none() {
+        wanted[HIP] = Some(DEFAULTS.to_vec());
     }
     wanted
 }
