@@ -6,7 +6,7 @@
 
 use std::ffi::{c_int, c_uint, c_ulonglong, c_void};
 
-use policy::GfxTarget;
+use policy::{GfxTarget, HipVersion};
 
 use crate::hip::{self, Alloc, DEVICES, Hip, OUT_OF_MEMORY, SUCCESS, SYMBOL_NOT_FOUND};
 use crate::hook::Hook;
@@ -45,7 +45,7 @@ pub(crate) struct Extent {
     depth: usize,
 }
 
-/// The start of hipMemAllocationProp (hip_runtime_api.h), the same from 5.2 to 7.2.
+/// The start of hipMemAllocationProp (hip_runtime_api.h), from [`PROPERTIES_SINCE`] to 7.2.
 #[repr(C)]
 pub(crate) struct Properties {
     kind: c_uint,
@@ -53,6 +53,9 @@ pub(crate) struct Properties {
     location: c_uint,
     device: c_int,
 }
+
+/// In 5.2 the members are in another order.
+const PROPERTIES_SINCE: HipVersion = HipVersion { major: 5, minor: 7 };
 
 /// hipMemLocationTypeDevice
 const ON_DEVICE: c_uint = 1;
@@ -282,7 +285,8 @@ pub(crate) unsafe extern "C-unwind" fn mem_create(
     let Some(real) = real else { return SYMBOL_NOT_FOUND };
     // SAFETY: the program's own arguments to the function that it called.
     let call = || unsafe { real(handle, size, properties, flags) };
-    let device = |_: &Hip| {
+    let device = |hip: &Hip| {
+        hip.version().filter(|version| *version >= PROPERTIES_SINCE)?;
         // SAFETY: null, or what hipMemCreate takes, which begins like this.
         let properties = unsafe { properties.as_ref() }?;
         (properties.location == ON_DEVICE).then_some(properties.device)
