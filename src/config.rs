@@ -11,7 +11,7 @@ use policy::Level;
 use tracing::level_filters::LevelFilter;
 
 /// The settings of this process.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Config {
     /// `RDNAFIX_POLICY`
     pub(crate) level: Level,
@@ -30,15 +30,16 @@ pub(crate) struct Config {
     /// `RDNAFIX_TORCH=0`: PyTorch's allocator settings are left alone
     pub(crate) no_torch: bool,
     /// `RDNAFIX_VRAM_FRACTION`: device memory above this part of a GPU's is refused
-    pub(crate) vram_fraction: Option<f64>,
+    pub(crate) vram_millionths: Option<u32>,
     /// Values that were not understood, each a line for the user.
     pub(crate) complaints: Vec<String>,
 }
 
 impl Config {
-    /// The part of a GPU's memory that may be used, if the program is to be held to one.
-    pub(crate) fn cap(&self) -> Option<f64> {
-        self.vram_fraction.filter(|_| self.level != Level::Off && !self.dry_run)
+    /// The part of a GPU's memory that may be used, if the program is to be held to one, in
+    /// millionths.
+    pub(crate) fn cap(&self) -> Option<u32> {
+        self.vram_millionths.filter(|_| self.level != Level::Off && !self.dry_run)
     }
 
     /// The program may change its directory before a file is opened.
@@ -52,6 +53,9 @@ impl Config {
         self
     }
 }
+
+/// The parts that a fraction is counted in.
+pub(crate) const MILLION: u32 = 1_000_000;
 
 /// Where to log and how much.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,8 +159,8 @@ fn parse(variable: impl Fn(&'static CStr) -> Option<Vec<u8>>) -> Config {
         }
     }
     if let Some(value) = given(c"RDNAFIX_VRAM_FRACTION") {
-        config.vram_fraction = fraction(&value);
-        if config.vram_fraction.is_none() {
+        config.vram_millionths = millionths(&value);
+        if config.vram_millionths.is_none() {
             complain(
                 c"RDNAFIX_VRAM_FRACTION",
                 &value,
@@ -168,13 +172,22 @@ fn parse(variable: impl Fn(&'static CStr) -> Option<Vec<u8>>) -> Config {
     config
 }
 
-/// A part of a whole, in decimal.
-fn fraction(value: &[u8]) -> Option<f64> {
-    let text = str::from_utf8(value).ok()?;
-    // Without this, `1e-1` would do and `inf` would be a number.
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number: f64 = text.parse().ok().filter(|_| plain)?;
-    (number > 0.0 && number <= 1.0).then_some(number)
+/// Of `1`, the millionths that a decimal number is; `None` for 0, above 1, and other text. By
+/// hand, as what the standard library has for it is larger than the rest of this file.
+fn millionths(value: &[u8]) -> Option<u32> {
+    let point = value.iter().position(|byte| *byte == b'.').unwrap_or(value.len());
+    let (whole, decimals) = (&value[..point], value.get(point + 1..).unwrap_or_default());
+    let digits = || whole.iter().chain(decimals);
+    if digits().next().is_none() || !digits().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digit = |byte: &u8| u32::from(byte - b'0');
+    let ones = whole.iter().try_fold(0, |sum: u32, byte| {
+        sum.checked_mul(10)?.checked_add(digit(byte)).filter(|sum| *sum <= 1)
+    })?;
+    let places = decimals.iter().chain(std::iter::repeat(&b'0')).take(6);
+    let parts = ones * MILLION + places.fold(0, |sum, byte| sum * 10 + digit(byte));
+    (1..=MILLION).contains(&parts).then_some(parts)
 }
 
 /// A comma-separated list; `None` if a part is empty, longer than a file name or no text.
@@ -287,12 +300,36 @@ mod tests {
     #[test]
     fn a_fraction_is_above_0_and_at_most_1() {
         let read = |text: &str| with(c"RDNAFIX_VRAM_FRACTION", text.as_bytes());
-        for (text, number) in [("0.8", 0.8), ("1", 1.0), (".5", 0.5), ("1.0", 1.0)] {
-            assert_eq!(read(text), Config { vram_fraction: Some(number), ..Config::default() });
+        for (text, millionths) in [
+            ("0.8", 800_000),
+            ("1", MILLION),
+            (".5", 500_000),
+            ("1.000", MILLION),
+            ("00.123456789", 123_456),
+            ("1.0000009", MILLION),
+        ] {
+            let expected = Config { vram_millionths: Some(millionths), ..Config::default() };
+            assert_eq!(read(text), expected);
         }
-        for text in ["0", "0.0", "1.01", "-0.5", "80%", "0,8", "inf", "nan", "1e-1", ".", "0.8 "] {
+        for text in [
+            "0",
+            "0.0",
+            "0.0000001",
+            "2",
+            "99999999999",
+            "0.5.5",
+            "1.01",
+            "-0.5",
+            "80%",
+            "0,8",
+            "inf",
+            "nan",
+            "1e-1",
+            ".",
+            "0.8 ",
+        ] {
             let config = read(text);
-            assert_eq!((config.vram_fraction, config.complaints.len()), (None, 1), "{text}");
+            assert_eq!((config.vram_millionths, config.complaints.len()), (None, 1), "{text}");
         }
     }
 

@@ -8,11 +8,12 @@ use std::ffi::{c_int, c_uint, c_ulonglong, c_void};
 
 use policy::{GfxTarget, HipVersion};
 
+use crate::config::{self, MILLION};
 use crate::hip::{self, Alloc, DEVICES, Hip, OUT_OF_MEMORY, SUCCESS, SYMBOL_NOT_FOUND};
 use crate::hook::Hook;
 use crate::resolve::function_if;
+use crate::seen;
 use crate::vram::{self, Room};
-use crate::{config, seen};
 
 type Stream = *mut c_void;
 type MallocPitch = unsafe extern "C-unwind" fn(*mut *mut c_void, *mut usize, usize, usize) -> c_int;
@@ -103,14 +104,13 @@ fn cap(
     caller: usize,
     device: impl FnOnce(&Hip) -> Option<c_int>,
 ) -> Option<(&'static Hip, usize, u64)> {
-    let fraction = config::get().cap()?;
+    let millionths = config::get().cap()?;
     let hip = hip::near(caller)?;
     let device = device(hip)?;
     let index = usize::try_from(device).ok().filter(|index| *index < DEVICES)?;
     hip.target(device).filter(|target: &GfxTarget| target.is_rdna12())?;
-    #[expect(clippy::cast_precision_loss, reason = "a fraction of a size is not exact")]
-    let limit = hip.total_memory(device)? as f64 * fraction;
-    Some((hip, index, limit as u64))
+    let part = u128::from(hip.total_memory(device)?) * u128::from(millionths);
+    Some((hip, index, (part / u128::from(MILLION)) as u64))
 }
 
 /// Makes a call that allocates `size` bytes on the current device and puts the address at

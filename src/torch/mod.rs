@@ -27,6 +27,9 @@ const NAMES: [&CStr; 3] =
 /// may take it back, where the program has set another meanwhile that it would hide.
 const ADDED: &CStr = c"RDNAFIX_TORCH_ADDED";
 
+/// Where [`TOPOLOGY`] is, if there is one.
+const KFD: &CStr = c"/sys/class/kfd/kfd";
+
 /// What was set, for the log.
 static SET: OnceLock<String> = OnceLock::new();
 
@@ -35,6 +38,11 @@ static SET: OnceLock<String> = OnceLock::new();
 pub(crate) fn at_start(wanted: bool) {
     let found: Values = NAMES.map(variable);
     let marked = variable(ADDED).is_some_and(|name| name == NAMES[HIP].to_bytes());
+    // Most processes of most machines: nothing is allocated for them.
+    let nothing = found.iter().all(Option::is_none) && !marked;
+    if nothing && !(wanted && machine_has_kfd()) {
+        return;
+    }
     let ours = marked && found[HIP].as_deref() == Some(DEFAULTS);
     let mut users = found.clone();
     if ours {
@@ -69,6 +77,12 @@ pub(crate) fn at_start(wanted: bool) {
 /// What this process set in its environment, for the log.
 pub(crate) fn set_here() -> Option<&'static str> {
     SET.get().map(String::as_str)
+}
+
+/// Whether the driver is there, with one system call.
+fn machine_has_kfd() -> bool {
+    // SAFETY: a NUL-terminated path.
+    unsafe { libc::access(KFD.as_ptr(), libc::F_OK) == 0 }
 }
 
 /// Whether every GPU that the program may use is RDNA1/2, and there is one. The kernel's word
