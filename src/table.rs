@@ -43,7 +43,7 @@ hooks! {
         "nothing of that device is counted any longer";
     HipMallocManaged, Hip, hipMallocManaged, rcx, crate::hooks::managed::malloc_managed,
         "SetCoarseGrain afterwards, where the HSA hooks are not on the runtime's path";
-    HipExtMallocWithFlags, Hip, hipExtMallocWithFlags, rcx, crate::hooks::device::ext_malloc_with_flags,
+    HipExtMallocWithFlags, Hip, hipExtMallocWithFlags, rcx, crate::hooks::device::ext_malloc,
         "an explicit request: left alone, here and in the HSA call that it makes, below `full`";
     HipGetProcAddress, Hip, hipGetProcAddress, r9, crate::dl::get_proc_address,
         "gives out the functions of this table, with RDNAFIX_DLSYM=1";

@@ -12,7 +12,7 @@ use crate::resolve::function;
 use crate::{mode, seen};
 
 /// `hipError_t hipExtMallocWithFlags(void** ptr, size_t size, unsigned int flags)`
-pub(crate) unsafe extern "C-unwind" fn ext_malloc_with_flags(
+pub(crate) unsafe extern "C-unwind" fn ext_malloc(
     ptr: *mut *mut c_void,
     size: usize,
     flags: c_uint,

@@ -36,6 +36,9 @@ static SET: OnceLock<String> = OnceLock::new();
 /// Sets what is missing; with `wanted` false, takes back what a parent process added. To be
 /// called by the constructor only.
 pub(crate) fn at_start(wanted: bool) {
+    if !alone() {
+        return;
+    }
     let found: Values = NAMES.map(variable);
     let marked = variable(ADDED).is_some_and(|name| name == NAMES[HIP].to_bytes());
     // Most processes of most machines: nothing is allocated for them.
@@ -49,7 +52,7 @@ pub(crate) fn at_start(wanted: bool) {
         users[HIP] = None;
     }
     let mut target = if wanted { merged(&users) } else { users.clone() };
-    if (target == found && marked == ours) || !before_main() {
+    if (target == found && marked == ours) || !preloaded() {
         return;
     }
     if target != users && !only_rdna12() {
@@ -104,21 +107,22 @@ unsafe extern "C" {
     static __libc_single_threaded: std::ffi::c_char;
 }
 
-/// Whether this process has one thread and its program has not started: the library was
-/// preloaded, which is before the C library in the loader's order, and not opened later, as
-/// by `HSA_TOOLS_LIB`.
-fn before_main() -> bool {
+/// Whether this thread is the only one, so that nobody else reads the environment.
+fn alone() -> bool {
     // SAFETY: a byte that glibc sets before any constructor runs; reading it is what it is for.
-    if unsafe { (&raw const __libc_single_threaded).read_volatile() } == 0 {
-        return false;
-    }
-    let here = before_main as *const () as usize;
-    let mut preloaded = false;
+    unsafe { (&raw const __libc_single_threaded).read_volatile() != 0 }
+}
+
+/// Whether the program has not started: the library was preloaded, which is before the C
+/// library in the loader's order, and not opened later, as by `HSA_TOOLS_LIB`.
+fn preloaded() -> bool {
+    let here = preloaded as *const () as usize;
+    let mut found = false;
     objects::each(|info, path| {
-        preloaded = objects::scope(info).contains(here);
-        preloaded || objects::file_name(path) == b"libc.so.6"
+        found = objects::scope(info).contains(here);
+        found || objects::file_name(path) == b"libc.so.6"
     });
-    preloaded
+    found
 }
 
 fn set(name: &CStr, value: Option<&[u8]>) {
@@ -128,8 +132,8 @@ fn set(name: &CStr, value: Option<&[u8]>) {
         text
     });
     // No memory for it is no reason to fail.
-    // SAFETY: both are NUL-terminated and copied. `before_main` has seen that there is no other
-    // thread, which could be reading the environment, and that the program has not kept it.
+    // SAFETY: both are NUL-terminated and copied. `alone` and `preloaded` have seen that there
+    // is no other thread, which could be reading the environment, and no program that keeps it.
     unsafe {
         match value {
             Some(text) => libc::setenv(name.as_ptr(), text.as_ptr().cast(), 1),
