@@ -160,3 +160,27 @@ fn a_refusal_is_logged_and_a_bad_fraction_is_complained_about_and_ignored() {
         assert_eq!(tenths(&ran), ["9", "10"], "{fraction}");
     }
 }
+
+/// PyTorch's libraries are opened like this, so that RTLD_NEXT finds no HIP.
+#[test]
+fn a_library_that_python_opens_for_itself_and_one_that_takes_hip_by_name_are_capped_too() {
+    let Some(release) = release("cupy-7.2.4") else { return };
+    let options = ["-shared", "-fPIC", "-lamdhip64"];
+    let extension =
+        release.compile("tests/programs/vram_extension.c", "vram_extension.so", &options);
+    let opens = "import ctypes, sys\nerror = ctypes.c_int()\nlibrary = ctypes.CDLL(sys.argv[1])\n\
+                 print(library.tenths(ctypes.byref(error)), error.value)";
+    let by_name = "import ctypes\nhip = ctypes.CDLL('libamdhip64.so.7')\ntotal = ctypes.c_size_t()\n\
+                   p, count = ctypes.c_void_p(), 0\nhip.hipDeviceTotalMem(ctypes.byref(total), 0)\n\
+                   tenth = ctypes.c_size_t(total.value // 10)\n\
+                   while count < 11 and hip.hipMalloc(ctypes.byref(p), tenth) == 0: count += 1\n\
+                   print(count, hip.hipGetLastError())";
+    for (script, dlsym) in [(opens, "0"), (by_name, "1")] {
+        for (fraction, expected) in [("0.5", "5 2\n"), ("1", "9 2\n")] {
+            let run = Run::new("/usr/bin/python3").args(["-c", script]).arg(&extension);
+            let run = capped(fraction)(run).env("RDNAFIX_DLSYM", dlsym);
+            let ran = run.on("gfx1031").inside(&release).go().well();
+            assert_eq!(ran.stdout(), expected, "RDNAFIX_DLSYM={dlsym}");
+        }
+    }
+}
