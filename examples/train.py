@@ -8,13 +8,15 @@ It trains a small convolutional network on random images that a DataLoader hands
 pinned memory, and prints the loss and the time of each step. The seed is fixed, so the
 losses and the times of the two runs can be compared.
 
-Pinned memory is what rdnafix changes in a PyTorch program: tensors on the GPU come from
+Two things are different with rdnafix (docs/pytorch.md): pinned memory, and the defaults of
+PyTorch's allocator, of which the program prints what it finds. Tensors on the GPU come from
 hipMalloc, whose memory is non-coherent already.
 
 Exit code: 0, or 2 where PyTorch, its ROCm build or the GPU is missing.
 """
 
 import argparse
+import os
 import sys
 import time
 
@@ -56,6 +58,15 @@ def pick_device(torch, use_cpu):
     return torch.device("cuda")
 
 
+def show_settings(torch, device):
+    """What PyTorch's allocator is told, and on the GPU whether host memory is pinned."""
+    for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
+        value = os.environ.get(name)
+        print(f"{name} is not set" if value is None else f"{name}={value}")
+    if device.type == "cuda":
+        print(f"pinned memory: {torch.empty(1, pin_memory=True).is_pinned()}")
+
+
 def build_model(nn):
     """A network small enough for any of these GPUs."""
     return nn.Sequential(
@@ -70,14 +81,16 @@ def build_model(nn):
     )
 
 
-def train(torch, device, steps, batch):
+def train(torch, device, steps, batch, workers):
     """Trains and prints one line per step."""
     torch.manual_seed(0)
     images = torch.randn(steps * batch, 3, 32, 32)
     labels = torch.randint(0, 10, (steps * batch,))
     on_gpu = device.type == "cuda"
     dataset = torch.utils.data.TensorDataset(images, labels)
-    loader = torch.utils.data.DataLoader(dataset, batch_size=batch, pin_memory=on_gpu)
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=batch, pin_memory=on_gpu, num_workers=workers
+    )
     model = build_model(torch.nn).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     criterion = torch.nn.CrossEntropyLoss()
@@ -103,15 +116,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=40, help="training steps (default: 40)")
     parser.add_argument("--batch", type=int, default=64, help="images per step (default: 64)")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that load the data (default: none)"
+    )
     parser.add_argument("--cpu", action="store_true", help="train on the CPU instead")
     options = parser.parse_args()
     if options.steps < 1 or options.batch < 1:
         parser.error("--steps and --batch must be at least 1")
+    if options.workers < 0:
+        parser.error("--workers must not be negative")
     torch = import_torch()
     device = pick_device(torch, options.cpu)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(f"PyTorch {torch.__version__}, HIP {torch.version.hip}, on {name}")
-    train(torch, device, options.steps, options.batch)
+    show_settings(torch, device)
+    train(torch, device, options.steps, options.batch, options.workers)
     print("DONE")
 
 

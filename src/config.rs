@@ -27,11 +27,21 @@ pub(crate) struct Config {
     pub(crate) min_bytes: usize,
     /// `RDNAFIX_DRY_RUN`: decide and report, change nothing
     pub(crate) dry_run: bool,
+    /// `RDNAFIX_TORCH=0`: PyTorch's allocator settings are left alone
+    pub(crate) no_torch: bool,
+    /// `RDNAFIX_VRAM_FRACTION`: device memory above this part of a GPU's is refused
+    pub(crate) vram_millionths: Option<u32>,
     /// Values that were not understood, each a line for the user.
     pub(crate) complaints: Vec<String>,
 }
 
 impl Config {
+    /// The part of a GPU's memory that may be used, if the program is to be held to one, in
+    /// millionths.
+    pub(crate) fn cap(&self) -> Option<u32> {
+        self.vram_millionths.filter(|_| self.level != Level::Off && !self.dry_run)
+    }
+
     /// The program may change its directory before a file is opened.
     fn with_absolute_paths(mut self) -> Self {
         let log = self.log.as_mut().and_then(|log| log.file.as_mut());
@@ -43,6 +53,9 @@ impl Config {
         self
     }
 }
+
+/// The parts that a fraction is counted in.
+pub(crate) const MILLION: u32 = 1_000_000;
 
 /// Where to log and how much.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +74,8 @@ pub(crate) fn get() -> &'static Config {
     CONFIG.get_or_init(|| parse(variable).with_absolute_paths())
 }
 
-fn variable(name: &CStr) -> Option<Vec<u8>> {
+/// A variable of the environment. To be called by the constructor only.
+pub(crate) fn variable(name: &CStr) -> Option<Vec<u8>> {
     // SAFETY: `name` is NUL-terminated, and no other thread of this process runs yet: the
     // first call comes from the constructor of a preloaded library.
     let value = unsafe { libc::getenv(name.as_ptr()) };
@@ -137,8 +151,43 @@ fn parse(variable: impl Fn(&'static CStr) -> Option<Vec<u8>>) -> Config {
             }
         }
     }
+    if let Some(value) = given(c"RDNAFIX_TORCH") {
+        config.no_torch = value != b"1";
+        // Somebody wants it off.
+        if config.no_torch && value != b"0" {
+            complain(c"RDNAFIX_TORCH", &value, "is neither 0 nor 1; taken as 0");
+        }
+    }
+    if let Some(value) = given(c"RDNAFIX_VRAM_FRACTION") {
+        config.vram_millionths = millionths(&value);
+        if config.vram_millionths.is_none() {
+            complain(
+                c"RDNAFIX_VRAM_FRACTION",
+                &value,
+                "is not a number above 0 and at most 1, such as 0.8; ignored",
+            );
+        }
+    }
     config.complaints = complaints;
     config
+}
+
+/// Of `1`, the millionths that a decimal number is; `None` for 0, above 1, and other text. By
+/// hand, as what the standard library has for it is larger than the rest of this file.
+fn millionths(value: &[u8]) -> Option<u32> {
+    let point = value.iter().position(|byte| *byte == b'.').unwrap_or(value.len());
+    let (whole, decimals) = (&value[..point], value.get(point + 1..).unwrap_or_default());
+    let digits = || whole.iter().chain(decimals);
+    if digits().next().is_none() || !digits().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digit = |byte: &u8| u32::from(byte - b'0');
+    let ones = whole.iter().try_fold(0, |sum: u32, byte| {
+        sum.checked_mul(10)?.checked_add(digit(byte)).filter(|sum| *sum <= 1)
+    })?;
+    let places = decimals.iter().chain(std::iter::repeat(&b'0')).take(6);
+    let parts = ones * MILLION + places.fold(0, |sum, byte| sum * 10 + digit(byte));
+    (1..=MILLION).contains(&parts).then_some(parts)
 }
 
 /// A comma-separated list; `None` if a part is empty, longer than a file name or no text.
@@ -184,7 +233,7 @@ mod tests {
         parse(|asked| (asked == name).then(|| value.to_vec()))
     }
 
-    const ALL: [&CStr; 7] = [
+    const ALL: [&CStr; 9] = [
         c"RDNAFIX_POLICY",
         c"RDNAFIX_LOG",
         c"RDNAFIX_REPORT",
@@ -192,6 +241,8 @@ mod tests {
         c"RDNAFIX_ALLOW",
         c"RDNAFIX_MIN_BYTES",
         c"RDNAFIX_DRY_RUN",
+        c"RDNAFIX_TORCH",
+        c"RDNAFIX_VRAM_FRACTION",
     ];
 
     #[test]
@@ -237,10 +288,49 @@ mod tests {
             (c"RDNAFIX_MIN_BYTES", "64k"),
             (c"RDNAFIX_MIN_BYTES", "-1"),
             (c"RDNAFIX_DRY_RUN", "yes"),
+            (c"RDNAFIX_TORCH", "off"),
         ] {
             assert_eq!(with(name, junk.as_bytes()).complaints.len(), 1, "{name:?}={junk}");
         }
         assert!(with(c"RDNAFIX_DRY_RUN", b"yes").dry_run);
+        assert!(with(c"RDNAFIX_TORCH", b"off").no_torch && with(c"RDNAFIX_TORCH", b"0").no_torch);
+        assert!(!with(c"RDNAFIX_TORCH", b"1").no_torch);
+    }
+
+    #[test]
+    fn a_fraction_is_above_0_and_at_most_1() {
+        let read = |text: &str| with(c"RDNAFIX_VRAM_FRACTION", text.as_bytes());
+        for (text, millionths) in [
+            ("0.8", 800_000),
+            ("1", MILLION),
+            (".5", 500_000),
+            ("1.000", MILLION),
+            ("00.123456789", 123_456),
+            ("1.0000009", MILLION),
+        ] {
+            let expected = Config { vram_millionths: Some(millionths), ..Config::default() };
+            assert_eq!(read(text), expected);
+        }
+        for text in [
+            "0",
+            "0.0",
+            "0.0000001",
+            "2",
+            "99999999999",
+            "0.5.5",
+            "1.01",
+            "-0.5",
+            "80%",
+            "0,8",
+            "inf",
+            "nan",
+            "1e-1",
+            ".",
+            "0.8 ",
+        ] {
+            let config = read(text);
+            assert_eq!((config.vram_millionths, config.complaints.len()), (None, 1), "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::{cancel, remember, report};
+use crate::{cancel, remember, report, vram};
 
 /// Threads that a fork has to wait for.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
@@ -119,5 +119,6 @@ extern "C" fn in_child() {
     INSIDE.store(usize::from(DEPTH.get() != 0), Ordering::SeqCst);
     remember::CHOSEN.forget_all();
     remember::PINNED.forget_all();
+    vram::forget_all();
     report::forget_counts();
 }

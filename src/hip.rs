@@ -2,7 +2,7 @@
 //! device, the version, the last error. Calls forward-only questions; decides nothing.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kfd_abi::topology::PciAddress;
 use policy::{GfxTarget, HipVersion};
@@ -15,6 +15,10 @@ use crate::resolve::{PerCaller, neighbour};
 pub(crate) const SUCCESS: c_int = 0;
 /// hipErrorSharedObjectSymbolNotFound (hip_runtime_api.h): there is no real function.
 pub(crate) const SYMBOL_NOT_FOUND: c_int = 302;
+/// hipErrorOutOfMemory (hip_runtime_api.h)
+pub(crate) const OUT_OF_MEMORY: c_int = 2;
+/// HIP device numbers that are known here; more GPUs than this no machine has.
+pub(crate) const DEVICES: usize = 64;
 /// hipMemAdviseSetCoarseGrain (hip_runtime_api.h, AMD's addition to hipMemoryAdvise)
 const ADVISE_SET_COARSE_GRAIN: c_uint = 100;
 /// hipDeviceAttributeComputeCapabilityMajor and Minor: the same numbers from 5.2.3 to 7.2.4
@@ -23,7 +27,7 @@ const CAPABILITY_MINOR: c_uint = 61;
 
 /// `hipHostMalloc`, `hipHostAlloc`, `hipMallocManaged`, `hipExtMallocWithFlags`
 pub(crate) type AllocFlags = unsafe extern "C-unwind" fn(*mut *mut c_void, usize, c_uint) -> c_int;
-/// `hipMemAllocHost`
+/// `hipMemAllocHost`, `hipMalloc`
 pub(crate) type Alloc = unsafe extern "C-unwind" fn(*mut *mut c_void, usize) -> c_int;
 /// `hipHostFree`, `hipFreeHost`, `hipFree`
 pub(crate) type Free = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
@@ -45,6 +49,8 @@ pub(crate) struct PointerAttributes {
     pub(crate) allocation_flags: c_uint,
 }
 
+type TotalMemory = unsafe extern "C-unwind" fn(*mut usize, c_int) -> c_int;
+type StreamDevice = unsafe extern "C-unwind" fn(*mut c_void, *mut c_int) -> c_int;
 type GetDevice = unsafe extern "C-unwind" fn(*mut c_int) -> c_int;
 type PciBusId = unsafe extern "C-unwind" fn(*mut c_char, c_int, c_int) -> c_int;
 type Attribute = unsafe extern "C-unwind" fn(*mut c_int, c_uint, c_int) -> c_int;
@@ -63,8 +69,15 @@ pub(crate) struct Hip {
     advise: Advise,
     /// Only used to forget what was remembered of freed memory.
     address_range: Option<AddressRange>,
+    /// These four are for the cap on device memory only.
+    total_memory: Option<TotalMemory>,
+    stream_device: Option<StreamDevice>,
+    malloc: Option<Alloc>,
+    free: Option<Free>,
+    /// Bytes by device number; 0 while unknown.
+    totals: [AtomicU64; DEVICES],
     /// Targets by device number, packed; 0 while unknown.
-    targets: [AtomicU32; 64],
+    targets: [AtomicU32; DEVICES],
 }
 
 static COPIES: PerCaller<Hip> = PerCaller::new();
@@ -98,7 +111,16 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hip> {
                     advise: std::mem::transmute::<*const (), Advise>(function(c"hipMemAdvise")?),
                     address_range: function(c"hipMemGetAddressRange")
                         .map(|address| std::mem::transmute::<*const (), AddressRange>(address)),
-                    targets: [const { AtomicU32::new(0) }; 64],
+                    total_memory: function(c"hipDeviceTotalMem")
+                        .map(|address| std::mem::transmute::<*const (), TotalMemory>(address)),
+                    stream_device: function(c"hipStreamGetDevice")
+                        .map(|address| std::mem::transmute::<*const (), StreamDevice>(address)),
+                    malloc: function(c"hipMalloc")
+                        .map(|address| std::mem::transmute::<*const (), Alloc>(address)),
+                    free: function(c"hipFree")
+                        .map(|address| std::mem::transmute::<*const (), Free>(address)),
+                    totals: [const { AtomicU64::new(0) }; DEVICES],
+                    targets: [const { AtomicU32::new(0) }; DEVICES],
                 }
             };
             Some((scope, hip))
@@ -113,9 +135,18 @@ impl Hip {
         (unsafe { question(&raw mut number) } == SUCCESS).then_some(number)
     }
 
+    /// The calling thread's current device.
+    pub(crate) fn current_device(&self) -> Option<c_int> {
+        Self::number(self.get_device)
+    }
+
     /// The gfx target of the calling thread's current device, as KFD knows it.
     pub(crate) fn current_target(&self) -> Option<GfxTarget> {
-        let device = Self::number(self.get_device)?;
+        self.target(self.current_device()?)
+    }
+
+    /// The gfx target of a device, as KFD knows it.
+    pub(crate) fn target(&self, device: c_int) -> Option<GfxTarget> {
         let cached = self.targets.get(usize::try_from(device).ok()?)?;
         match cached.load(Ordering::Relaxed) {
             0 => {
@@ -128,6 +159,51 @@ impl Hip {
                 let [_, major, minor, stepping] = packed.to_be_bytes();
                 Some(GfxTarget { major, minor, stepping })
             }
+        }
+    }
+
+    /// Bytes of memory that a device has. Asked for once.
+    pub(crate) fn total_memory(&self, device: c_int) -> Option<u64> {
+        let cached = self.totals.get(usize::try_from(device).ok()?)?;
+        match cached.load(Ordering::Relaxed) {
+            0 => {
+                let mut bytes = 0;
+                // SAFETY: the function writes one number through the pointer.
+                let status = unsafe { (self.total_memory?)(&raw mut bytes, device) };
+                let bytes = (status == SUCCESS && bytes != 0).then_some(bytes as u64)?;
+                cached.store(bytes, Ordering::Relaxed);
+                Some(bytes)
+            }
+            bytes => Some(bytes),
+        }
+    }
+
+    /// The device of a stream; the current one where HIP does not say (before 5.6).
+    pub(crate) fn device_of(&self, stream: *mut c_void) -> Option<c_int> {
+        let Some(question) = self.stream_device else { return self.current_device() };
+        let mut device = 0;
+        let pending = self.error_pending();
+        // SAFETY: the function writes one int through the pointer; the stream is the program's.
+        let status = unsafe { question(stream, &raw mut device) };
+        if status != SUCCESS && !pending {
+            self.clear_error();
+        }
+        (status == SUCCESS).then_some(device)
+    }
+
+    /// Has HIP itself say that there is no memory, by asking it for more than any GPU has, so
+    /// that its last error is what the program expects.
+    pub(crate) fn run_out_of_memory(&self) {
+        const TOO_MUCH: usize = 1 << 62;
+        let Some(malloc) = self.malloc else { return };
+        let mut memory = std::ptr::null_mut();
+        // SAFETY: a place for the result, and any size.
+        let status = unsafe { malloc(&raw mut memory, TOO_MUCH) };
+        if status == SUCCESS
+            && let Some(free) = self.free
+        {
+            // SAFETY: it was allocated just now.
+            unsafe { free(memory) };
         }
     }
 
@@ -191,7 +267,7 @@ impl Hip {
     /// # Safety
     /// The range must be a live managed allocation.
     pub(crate) unsafe fn advise_coarse(&self, start: *const c_void, size: usize) -> bool {
-        let Some(device) = Self::number(self.get_device) else {
+        let Some(device) = self.current_device() else {
             return false;
         };
         // SAFETY: the caller vouches for the range; the rest are plain values.

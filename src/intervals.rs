@@ -64,6 +64,11 @@ impl<T: Copy> Intervals<T> {
         self.by_start.remove(&start).map(|(end, value)| (end - start, value))
     }
 
+    /// Forgets the ranges whose value `leaves`.
+    pub(crate) fn drop_where(&mut self, leaves: impl Fn(T) -> bool) {
+        self.by_start.retain(|_, (_, value)| !leaves(*value));
+    }
+
     /// The value at an address.
     pub(crate) fn at(&self, address: usize) -> Option<T> {
         let (_, (end, value)) = self.by_start.range(..=address).next_back()?;
@@ -97,6 +102,16 @@ mod tests {
         assert_eq!(map.take(101), None);
         assert_eq!(map.take(100), Some((10, 'a')));
         assert_eq!(map.len(), 0);
+    }
+
+    #[test]
+    fn ranges_can_be_forgotten_by_their_value() {
+        let mut map = Intervals::new();
+        for (start, value) in [(100, 'a'), (200, 'b'), (300, 'a')] {
+            map.set(start, 10, value);
+        }
+        map.drop_where(|value| value == 'a');
+        assert_eq!([100, 200, 300].map(|at| map.at(at)), [None, Some('b'), None]);
     }
 
     #[test]

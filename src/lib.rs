@@ -4,7 +4,8 @@
 //! A call arrives in `hook`, which jumps on to the real function or into `hooks`; there the
 //! request is put to the `policy` crate and the real function, found by `resolve`, is called
 //! with what came out. The library is inherited by every process under the user's command, so
-//! it does nothing but read its environment until a hooked function is called.
+//! it does nothing until a hooked function is called but read its environment and, where every
+//! GPU is RDNA1/2, set PyTorch's allocator defaults in it.
 
 #![cfg_attr(
     test,
@@ -34,6 +35,8 @@ mod seen;
 #[cfg(test)]
 mod test_threads;
 mod tool;
+mod torch;
+mod vram;
 
 /// Reads the environment while the process has one thread.
 #[ctor::ctor(unsafe)]
@@ -46,6 +49,7 @@ fn constructor() {
         fork::note_process();
         report::start();
     }
+    torch::at_start(!config.no_torch && !config.dry_run && config.level != policy::Level::Off);
 }
 
 // libgcc_s would be one more library to load in every process; its unwinder also comes as an

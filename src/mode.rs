@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use policy::Level;
 
-use crate::{cancel, config, fork, gpus, log, report};
+use crate::{cancel, config, fork, gpus, log, report, torch};
 
 const UNSETTLED: u8 = 0;
 const FORWARD_ONLY: u8 = 1;
@@ -44,6 +44,9 @@ fn settle() {
     }
     if let Some(settings) = &config.log {
         log::start(settings);
+    }
+    if let Some(settings) = torch::set_here() {
+        tracing::info!("for PyTorch: {settings}");
     }
     let mode = if config.report.is_some() || (config.level != Level::Off && gpus::any_rdna12()) {
         // A panic in here would be a bug; it must not reach the program's standard error.

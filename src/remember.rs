@@ -35,7 +35,7 @@ pub(crate) static CHOSEN: Memory<()> = Memory::new();
 pub(crate) static PINNED: Memory<Rewritten> = Memory::new();
 
 impl<T: Copy> Memory<T> {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { count: AtomicUsize::new(0), ranges: AtomicPtr::new(std::ptr::null_mut()) }
     }
 

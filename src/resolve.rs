@@ -169,9 +169,23 @@ pub(crate) fn neighbour(
 /// `F` must be the function pointer type of the hooked function.
 #[inline]
 pub(crate) unsafe fn function<F: Copy>(hook: Hook, caller: usize) -> Option<F> {
+    // SAFETY: the caller vouches for the type.
+    unsafe { function_if(hook, caller, mode::active) }
+}
+
+/// The same for a hook that has something to do only where `needed` says so.
+///
+/// # Safety
+/// As for [`function`].
+#[inline]
+pub(crate) unsafe fn function_if<F: Copy>(
+    hook: Hook,
+    caller: usize,
+    needed: impl FnOnce() -> bool,
+) -> Option<F> {
     const { assert!(size_of::<F>() == size_of::<*const ()>()) };
     let (scope, address) = real(hook, caller)?;
-    if !mode::active() && scope == Scope::EVERYWHERE && REAL[hook as usize].is_for_all() {
+    if !needed() && scope == Scope::EVERYWHERE && REAL[hook as usize].is_for_all() {
         hook.go_direct(address);
     }
     // SAFETY: F is a function pointer type, of the size of an address, and the caller vouches

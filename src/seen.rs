@@ -14,6 +14,7 @@ thread_local! {
     static TABLE: Cell<bool> = const { Cell::new(false) };
     static EXPLICIT: Cell<bool> = const { Cell::new(false) };
     static ALLOCATING: Cell<bool> = const { Cell::new(false) };
+    static COUNTING: Cell<bool> = const { Cell::new(false) };
     static FORWARDING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -109,4 +110,14 @@ pub(crate) fn through_table<R>(call: impl FnOnce() -> R) -> R {
 /// Whether this thread is inside [`through_table`].
 pub(crate) fn is_through_table() -> bool {
     TABLE.get()
+}
+
+/// Runs `call`, whose device memory is counted: what it calls below is not counted again.
+pub(crate) fn counting<R>(call: impl FnOnce() -> R) -> R {
+    during(&COUNTING, call)
+}
+
+/// Whether this thread is inside [`counting`].
+pub(crate) fn is_counting() -> bool {
+    COUNTING.get()
 }

@@ -21,6 +21,26 @@ hooks! {
         "forgets what was remembered of the allocation";
     HipFree, Hip, hipFree, rsi, crate::hooks::pinned::free,
         "forgets what was remembered of the allocation";
+    HipMalloc, Hip, hipMalloc, rdx, crate::hooks::vram::malloc,
+        "counted, and refused above `RDNAFIX_VRAM_FRACTION`; without it forwarded";
+    HipMallocPitch, Hip, hipMallocPitch, r8, crate::hooks::vram::malloc_pitch,
+        "as hipMalloc";
+    HipMemAllocPitch, Hip, hipMemAllocPitch, r9, crate::hooks::vram::mem_alloc_pitch,
+        "as hipMalloc";
+    HipMalloc3D, Hip, hipMalloc3D, rsi, crate::hooks::vram::malloc_3d,
+        "as hipMalloc";
+    HipMallocAsync, Hip, hipMallocAsync, rcx, crate::hooks::vram::malloc_async,
+        "as hipMalloc";
+    HipMallocFromPoolAsync, Hip, hipMallocFromPoolAsync, r8, crate::hooks::vram::malloc_from_pool_async,
+        "as hipMalloc";
+    HipFreeAsync, Hip, hipFreeAsync, rdx, crate::hooks::vram::free_async,
+        "no longer counted";
+    HipMemCreate, Hip, hipMemCreate, r8, crate::hooks::vram::mem_create,
+        "as hipMalloc";
+    HipMemRelease, Hip, hipMemRelease, rsi, crate::hooks::vram::mem_release,
+        "no longer counted";
+    HipDeviceReset, Hip, hipDeviceReset, rdi, crate::hooks::vram::device_reset,
+        "nothing of that device is counted any longer";
     HipMallocManaged, Hip, hipMallocManaged, rcx, crate::hooks::managed::malloc_managed,
         "SetCoarseGrain afterwards, where the HSA hooks are not on the runtime's path";
     HipExtMallocWithFlags, Hip, hipExtMallocWithFlags, rcx, crate::hooks::device::ext_malloc,

@@ -262,14 +262,16 @@ fn a_dry_run_reports_what_it_would_do_and_does_nothing() {
 }
 
 #[test]
-fn one_message_at_info_says_what_is_done() {
+fn at_info_one_message_for_the_gpu_and_one_for_pytorch_say_what_is_done() {
     let log = tempfile::NamedTempFile::new().expect("a temporary file");
     let setting = format!("info:{}", log.path().display());
     let ran = probe().env("RDNAFIX_LOG", setting).on("gfx1030").go().well();
     assert_eq!(ran.stderr(), "");
     let text = std::fs::read_to_string(log.path()).expect("the log");
-    assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains("gfx1030") && text.contains("level standard"), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    let [pytorch, gpu] = lines[..] else { panic!("not two lines: {text}") };
+    assert!(pytorch.contains("for PyTorch: PYTORCH_HIP_ALLOC_CONF="), "{text}");
+    assert!(gpu.contains("gfx1030") && gpu.contains("level standard"), "{text}");
 }
 
 #[test]

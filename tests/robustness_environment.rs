@@ -11,13 +11,15 @@ use common::Run;
 use common::pair::{Pair, hip_program, pair, same, skipped, with_stand_in};
 
 /// Every variable that the library reads.
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 9] = [
     "RDNAFIX_POLICY",
     "RDNAFIX_LOG",
     "RDNAFIX_REPORT",
     "RDNAFIX_DENY",
     "RDNAFIX_ALLOW",
     "RDNAFIX_MIN_BYTES",
+    "RDNAFIX_TORCH",
+    "RDNAFIX_VRAM_FRACTION",
     "RDNAFIX_DRY_RUN",
 ];
 
@@ -190,7 +192,7 @@ fn half_a_gigabyte_of_address_space_is_enough() {
 }
 
 /// The longest value that the kernel passes on: MAX_ARG_STRLEN of <linux/binfmts.h> is 128 KiB
-/// for a variable with its name, so seven of them make the megabyte, or nearly.
+/// for a variable with its name, so nine of them make the megabyte, or nearly.
 fn junk(name: &str, with: &[u8]) -> Vec<u8> {
     const LONGEST: usize = 128 << 10;
     let bytes = with.iter().copied().cycle();

@@ -3,9 +3,9 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 
-use policy::Request;
+use policy::{Request, ext_malloc};
 
-use super::ask;
+use super::{ask, vram};
 use crate::hip::{self, AllocFlags, SYMBOL_NOT_FOUND};
 use crate::hook::Hook;
 use crate::resolve::function;
@@ -30,7 +30,13 @@ pub(crate) unsafe extern "C-unwind" fn ext_malloc(
         None
     };
     // SAFETY: the program's own arguments to the function that it called.
-    let status = seen::explicit(|| unsafe { real(ptr, size, flags) });
+    let call = || seen::explicit(|| unsafe { real(ptr, size, flags) });
+    let status = if flags == ext_malloc::SIGNAL {
+        call() // host memory
+    } else {
+        // SAFETY: `ptr` takes the result of the call.
+        unsafe { vram::counted(Hook::HipExtMallocWithFlags, ptr, size, caller, call) }
+    };
     if let Some(asked) = asked {
         asked.done(false);
     }

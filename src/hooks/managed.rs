@@ -6,7 +6,7 @@ use std::ffi::{c_int, c_uint, c_void};
 use policy::{Action, Below, Request};
 
 use super::ask;
-use crate::hip::{self, AllocFlags, Hip, SUCCESS, SYMBOL_NOT_FOUND};
+use crate::hip::{self, AllocFlags, Hip, OUT_OF_MEMORY, SUCCESS, SYMBOL_NOT_FOUND};
 use crate::hook::Hook;
 use crate::hsa;
 use crate::resolve::function;
@@ -59,9 +59,6 @@ pub(crate) unsafe extern "C-unwind" fn malloc_managed(
     asked.done(refused);
     status
 }
-
-/// hipErrorOutOfMemory (hip_runtime_api.h)
-const OUT_OF_MEMORY: c_int = 2;
 
 /// HIP 7 reserves the addresses of managed memory through ROCr, which needs KFD 1.15; what the
 /// program is told is that there is no memory. Whoever reads the log gets to know why.

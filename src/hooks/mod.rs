@@ -8,6 +8,7 @@ pub(crate) mod managed;
 pub(crate) mod pinned;
 pub(crate) mod pool;
 pub(crate) mod svm;
+pub(crate) mod vram;
 
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -10,9 +10,9 @@ use crate::hip::{
     SYMBOL_NOT_FOUND,
 };
 use crate::hook::Hook;
-use crate::mode;
 use crate::remember::{CHOSEN, PAGE, PINNED, Rewritten};
 use crate::resolve::function;
+use crate::{mode, vram};
 
 /// `hipError_t hipHostMalloc(void** ptr, size_t size, unsigned int flags)`
 pub(crate) unsafe extern "C-unwind" fn host_malloc(
@@ -245,6 +245,7 @@ unsafe fn free_with(hook: Hook, ptr: *mut c_void, caller: usize) -> c_int {
         return SYMBOL_NOT_FOUND;
     };
     let start = ptr as usize;
+    let counted = vram::free(start);
     let pinned = if PINNED.is_empty() { None } else { PINNED.with(|pinned| pinned.take(start)) };
     // A choice may be about a part of the memory, so its size is asked for.
     let chosen = if CHOSEN.is_empty() || ptr.is_null() {
@@ -255,6 +256,7 @@ unsafe fn free_with(hook: Hook, ptr: *mut c_void, caller: usize) -> c_int {
     };
     // SAFETY: the program's own argument to the function that it called.
     let status = unsafe { real(ptr) };
+    counted.done(status == SUCCESS);
     if status != SUCCESS {
         if let Some((size, flags)) = pinned {
             PINNED.with(|pinned| pinned.set(start, size, flags));

@@ -31,8 +31,17 @@ pub fn rdnafix<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Comma
 
 /// A program with none of those variables.
 pub fn clean(program: impl AsRef<OsStr>) -> Command {
-    const CHANGING: [&str; 8] =
-        ["RDNAFIX_", "KFDSIM_", "HSA_", "HIP_", "ROCR_", "AMD_", "LD_PRELOAD", "NO_COLOR"];
+    const CHANGING: [&str; 9] = [
+        "RDNAFIX_",
+        "KFDSIM_",
+        "HSA_",
+        "HIP_",
+        "ROCR_",
+        "AMD_",
+        "PYTORCH_",
+        "LD_PRELOAD",
+        "NO_COLOR",
+    ];
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if CHANGING.iter().any(|start| name.to_string_lossy().starts_with(start)) {

@@ -24,6 +24,10 @@ use kfd_abi::log::{Event, Ioctl, Memory, Record};
 /// A program that runs longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// What the names of variables begin with that change what this project, ROCm or PyTorch does.
+const CHANGING: [&str; 8] =
+    ["RDNAFIX_", "KFDSIM_", "HSA_", "HIP_", "ROCR_", "CUDA_", "PYTORCH_", "LD_PRELOAD"];
+
 /// The interposer.
 pub fn rdnafix() -> PathBuf {
     artifact("librdnafix.so")
@@ -94,10 +98,7 @@ impl Run {
         let mut command = Command::new(program.as_ref());
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if ["RDNAFIX_", "KFDSIM_", "HSA_", "HIP_", "ROCR_", "LD_PRELOAD"]
-                .iter()
-                .any(|start| text.starts_with(start))
-            {
+            if CHANGING.iter().any(|start| text.starts_with(start)) {
                 command.env_remove(&name);
             }
         }

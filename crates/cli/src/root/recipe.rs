@@ -15,7 +15,7 @@ const METHOD: &str = "1";
 const BASE: [&str; 9] =
     ["base-files", "bash", "coreutils", "dash", "findutils", "grep", "kmod", "procps", "sed"];
 
-const FILES: [(&str, &str); 15] = [
+const FILES: [(&str, &str); 16] = [
     ("5.2.3", include_str!("../../roots/5.2.3.toml")),
     ("5.7.1", include_str!("../../roots/5.7.1.toml")),
     ("6.4.3", include_str!("../../roots/6.4.3.toml")),
@@ -31,6 +31,7 @@ const FILES: [(&str, &str); 15] = [
     ("roctracer-6.4.1", include_str!("../../roots/roctracer-6.4.1.toml")),
     ("source-5.7.1", include_str!("../../roots/source-5.7.1.toml")),
     ("source-pytorch-newest", include_str!("../../roots/source-pytorch-newest.toml")),
+    ("torch-2.14", include_str!("../../roots/torch-2.14.toml")),
 ];
 
 /// A recipe.
