@@ -21,9 +21,10 @@ pub(crate) struct DoctorArgs {
     /// serial numbers nor the names of users and hosts.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "board"])]
     pub(crate) dump: Option<PathBuf>,
-    /// Print the GPU of this KFD node [default: the first one] as a board of the simulated GPU.
-    #[arg(long, value_name = "NODE", num_args = 0..=1, conflicts_with = "json")]
-    pub(crate) board: Option<Option<u32>>,
+    /// Print the GPU that is this KFD node as a board of the simulated GPU; the first GPU usually
+    /// is node 1.
+    #[arg(long, value_name = "NODE", conflicts_with = "json")]
+    pub(crate) board: Option<u32>,
     /// Also look for PyTorch in this directory of Python packages.
     #[arg(long, value_name = "DIR")]
     pub(crate) site_packages: Vec<PathBuf>,

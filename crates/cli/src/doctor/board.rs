@@ -6,23 +6,17 @@ use anyhow::{Context, Result, bail};
 
 use super::facts::{Gpu, Machine};
 
-/// The GPU of a node, or the first one, as a board file.
+/// The GPU of a node as a board file.
 ///
 /// # Errors
 /// No such GPU, or one whose kernel does not say what it is.
-pub(crate) fn board(machine: &Machine, node: Option<u32>) -> Result<String> {
-    let gpu = match node {
-        Some(node) => machine.gpus.iter().find(|gpu| gpu.node == node),
-        None => machine.gpus.first(),
-    };
+pub(crate) fn board(machine: &Machine, node: u32) -> Result<String> {
     let nodes: Vec<String> = machine.gpus.iter().map(|gpu| gpu.node.to_string()).collect();
-    let Some(gpu) = gpu else {
-        match node {
-            Some(node) if !nodes.is_empty() => {
-                bail!("--board {node}: no GPU is that KFD node; there are {}", nodes.join(", "))
-            }
-            _ => bail!("--board: there is no GPU in KFD's topology"),
+    let Some(gpu) = machine.gpus.iter().find(|gpu| gpu.node == node) else {
+        if nodes.is_empty() {
+            bail!("--board {node}: there is no GPU in KFD's topology");
         }
+        bail!("--board {node}: no GPU is that KFD node; there are {}", nodes.join(", "));
     };
     let target =
         gpu.target.as_deref().context("--board: the kernel does not say the GPU's gfx target")?;
@@ -103,10 +97,14 @@ fn numbers(file: &mut String, gpu: &Gpu) -> Result<()> {
             ("sdma_firmware_version", gpu.sdma_firmware_version.into()),
         ],
     ];
-    let lines = groups.map(|group| {
-        group.iter().map(|(name, value)| format!("{name} = {value}\n")).collect::<String>()
-    });
-    file.push_str(&lines.join("\n"));
+    for (index, group) in groups.iter().enumerate() {
+        if index > 0 {
+            file.push('\n');
+        }
+        for (name, value) in group {
+            let _ = writeln!(file, "{name} = {value}");
+        }
+    }
     Ok(())
 }
 
@@ -165,11 +163,11 @@ mod tests {
     #[test]
     fn a_machine_without_that_gpu_is_an_error_that_names_those_there_are() {
         let error = |machine: &Machine, node| board(machine, node).unwrap_err().to_string();
-        assert!(error(&Machine::default(), None).contains("no GPU"));
+        assert!(error(&Machine::default(), 1).contains("no GPU"));
         let gpu = Gpu { node: 2, ..Gpu::default() };
         let machine = Machine { gpus: vec![gpu], ..Machine::default() };
-        assert!(error(&machine, Some(1)).contains("there are 2"));
-        assert!(error(&machine, None).contains("gfx target"));
+        assert!(error(&machine, 1).contains("there are 2"));
+        assert!(error(&machine, 2).contains("gfx target"));
     }
 
     #[test]

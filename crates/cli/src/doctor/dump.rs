@@ -163,18 +163,15 @@ fn archive(record: &Record) -> Result<Vec<u8>> {
         let mut header = tar::Header::new_gnu();
         header.set_mtime(0);
         let path = format!("{DIRECTORY}{path}");
-        match content {
-            Some(bytes) => {
-                header.set_mode(0o644);
-                header.set_size(bytes.len() as u64);
-                tar.append_data(&mut header, path, bytes.as_slice())?;
-            }
-            None => {
-                header.set_entry_type(tar::EntryType::Directory);
-                header.set_mode(0o755);
-                header.set_size(0);
-                tar.append_data(&mut header, format!("{path}/"), std::io::empty())?;
-            }
+        if let Some(bytes) = content {
+            header.set_mode(0o644);
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, path, bytes.as_slice())?;
+        } else {
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_mode(0o755);
+            header.set_size(0);
+            tar.append_data(&mut header, format!("{path}/"), std::io::empty())?;
         }
     }
     Ok(tar.into_inner()?.finish()?)

@@ -5,6 +5,8 @@
 
 mod args;
 mod board;
+#[cfg(test)]
+mod document;
 mod dump;
 mod explain;
 pub(crate) mod facts;

@@ -101,7 +101,7 @@ impl Page {
         let _ = writeln!(self.text, "\n{name}: {title} [{id}]");
     }
 
-    fn rest(&mut self, texts: Texts<'_>) {
+    fn rest(&mut self, texts: &Texts<'_>) {
         self.block("  why", texts.why);
         if texts.fix.is_empty() {
             self.block("  fix", texts.advice);
@@ -142,7 +142,7 @@ pub(crate) fn report(
         page.heading(finding.severity, finding.title, finding.id);
         page.block("  what", &finding.what);
         page.evidence(&finding.evidence);
-        page.rest(Texts {
+        page.rest(&Texts {
             why: finding.why,
             advice: finding.advice,
             fix: &finding.fix,
@@ -277,7 +277,7 @@ pub(crate) fn explanation(explained: &Explained, style: Style) -> String {
             if symptom.count > 1 { format!(", {} in all", symptom.count) } else { String::new() };
         page.block("  message", &symptom.text);
         page.block("", &format!("(line {}{more})", symptom.line));
-        page.rest(Texts {
+        page.rest(&Texts {
             why: symptom.why,
             advice: symptom.advice,
             fix: &symptom.fix,

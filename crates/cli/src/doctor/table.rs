@@ -116,6 +116,8 @@ pub(crate) fn filled(text: &str, values: &[(&str, String)]) -> String {
     for (name, value) in values {
         text = text.replace(&format!("{{{name}}}"), value);
     }
+    // The end of a variable's name, which most have not.
+    text = text.replace("{suffix}", "");
     for name in PLACEHOLDERS {
         text = text.replace(&format!("{{{name}}}"), &name.to_uppercase());
     }
@@ -123,7 +125,7 @@ pub(crate) fn filled(text: &str, values: &[(&str, String)]) -> String {
 }
 
 /// What a rule can fill in.
-const PLACEHOLDERS: [&str; 5] = ["group", "index", "node", "variable", "version"];
+const PLACEHOLDERS: [&str; 4] = ["group", "index", "node", "version"];
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::source::{Access, Source};
-use super::{Gpu, Read};
+use super::{Gpu, Read, has_extension};
 
 /// Parameters of amdgpu that a rule looks at or that a report needs.
 const PARAMETERS: [&str; 9] = [
@@ -116,7 +116,7 @@ fn modprobe(source: &Source) -> Vec<Read> {
             && words.next() == Some("amdgpu")
     };
     let mut found = Vec::new();
-    let names = source.list(directory, |name| name.ends_with(".conf")).unwrap_or_default();
+    let names = source.list(directory, |name| has_extension(name, "conf")).unwrap_or_default();
     for name in names {
         let file = format!("{directory}/{name}");
         let text = source.lines(&file, about).unwrap_or_default();

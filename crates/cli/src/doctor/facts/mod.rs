@@ -157,15 +157,20 @@ fn preload(source: &Source, variable: Option<&Read>) -> Vec<Preload> {
         .collect()
 }
 
+fn has_extension(name: &str, extension: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, end)| end == extension)
+}
+
 /// The system's file that sets a variable for every shell, with the line.
 fn set_by(source: &Source, variable: &str) -> Option<String> {
     let mut files = vec!["/etc/environment".to_owned()];
-    let scripts = source.list("/etc/profile.d", |name| name.ends_with(".sh")).unwrap_or_default();
+    let scripts =
+        source.list("/etc/profile.d", |name| has_extension(name, "sh")).unwrap_or_default();
     files.extend(scripts.iter().map(|name| format!("/etc/profile.d/{name}")));
     files.into_iter().find(|file| {
         // Nothing but the lines that are looked for: these files may hold secrets.
         source
-            .lines(file, |line| assigns_known(line))
+            .lines(file, assigns_known)
             .is_some_and(|text| text.lines().any(|line| assigned(line) == Some(variable)))
     })
 }

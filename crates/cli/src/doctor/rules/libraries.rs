@@ -84,12 +84,9 @@ fn without_kernels(machine: &Machine, gpu: &Gpu) -> Option<Found> {
     match fallback {
         Some(base) => {
             let version = format!("{}.{}.{}", base.major, base.minor, base.stepping);
-            // On a machine with others, only for this one.
-            let version = if machine.gpus.len() > 1 {
-                format!("{version} # ROCm 6.3 and newer: HSA_OVERRIDE_GFX_VERSION_{}", gpu.node)
-            } else {
-                version
-            };
+            if machine.gpus.len() > 1 {
+                found = found.with("suffix", format!("_{}", gpu.node));
+            }
             found = found.with("version", version);
         }
         None => found.no_command = true,
@@ -146,7 +143,7 @@ pub(super) fn torch_alloc_conf(machine: &Machine) -> Vec<Found> {
             let read = machine.environment.get(name)?;
             let refused: Vec<String> = refused(&read.value, &versions);
             let what = refused.first()?.clone();
-            Some(Found::new(what, vec![assignment(name, read)]).with("variable", name))
+            Some(Found::new(what, vec![assignment(name, read)]))
         })
         .collect()
 }

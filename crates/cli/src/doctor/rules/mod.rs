@@ -81,6 +81,7 @@ const RULES: &[(&str, Rule)] = &[
 ];
 
 /// The ids of the symptoms that have a rule.
+#[cfg(test)]
 pub(crate) fn ids() -> impl Iterator<Item = &'static str> {
     RULES.iter().map(|(id, _)| *id)
 }

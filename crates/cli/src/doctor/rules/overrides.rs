@@ -23,9 +23,18 @@ impl Override<'_> {
         self.variable == GLOBAL
     }
 
+    fn suffix(&self) -> &str {
+        suffix(&self.variable)
+    }
+
     pub(super) fn evidence(&self) -> Read {
         assignment(&self.variable, self.read)
     }
+}
+
+/// What the name of a variable has after that of the global one.
+fn suffix(variable: &str) -> &str {
+    variable.strip_prefix(GLOBAL).unwrap_or_default()
 }
 
 /// `10.3.0`
@@ -58,13 +67,13 @@ pub(super) fn unreadable(machine: &Machine) -> Vec<Found> {
         .filter(|(_, read)| parse(&read.value).is_none())
         .map(|(name, read)| {
             Found::new(format!("{name} is '{}'", read.value), vec![assignment(name, read)])
-                .with("variable", name.as_str())
+                .with("suffix", suffix(name))
         })
         .collect()
 }
 
 /// The GPUs that an override makes run code of another family, with it.
-fn misfits<'a>(machine: &'a Machine) -> Vec<(&'a Gpu, Override<'a>)> {
+fn misfits(machine: &Machine) -> Vec<(&Gpu, Override<'_>)> {
     visible(machine)
         .into_iter()
         .filter_map(|gpu| {
@@ -89,8 +98,7 @@ pub(super) fn wrong_family(machine: &Machine) -> Vec<Found> {
     misfits
         .map(|(gpu, over)| {
             let what = format!("{} runs code for {}", label(gpu), over.target);
-            Found::new(what, vec![over.evidence(), target(gpu)])
-                .with("variable", over.variable.as_str())
+            Found::new(what, vec![over.evidence(), target(gpu)]).with("suffix", over.suffix())
         })
         .collect()
 }
@@ -143,10 +151,7 @@ pub(super) fn needless(machine: &Machine) -> Vec<Found> {
             });
             let native = torch.or(blas)?;
             let what = format!("{} runs code for {}", label(gpu), over.target);
-            Some(
-                Found::new(what, vec![over.evidence(), native])
-                    .with("variable", over.variable.as_str()),
-            )
+            Some(Found::new(what, vec![over.evidence(), native]).with("suffix", over.suffix()))
         })
         .collect()
 }
@@ -171,7 +176,7 @@ pub(super) fn equals_target(machine: &Machine) -> Vec<Found> {
                 format!("{} is {}", label(gpu), over.target),
                 vec![over.evidence(), target(gpu)],
             )
-            .with("variable", over.variable.as_str()),
+            .with("suffix", over.suffix()),
         );
         seen.push(over.variable);
     }
