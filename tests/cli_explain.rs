@@ -69,14 +69,14 @@ fn the_answer_names_cause_fix_check_and_source_and_what_rdnafix_cannot_do() {
     let output = explain(PROGRAM.as_bytes(), &[]);
     let answer = text(&output.stdout);
     for part in [
-        "error: A kernel touched memory that is not there [memory-access-fault]",
+        "error: A kernel touched memory that is not there\n  id      memory-access-fault\n",
         "(line 5, 2 in all)",
         "  why     \"Memory access fault by GPU\" is not about coherence.",
         "  fix     $ AMD_SERIALIZE_KERNEL=3",
         "  verify  $ rdnafix doctor",
         "  rdnafix does not help.",
         "https://github.com/ROCm/legacy-rocm-build/issues/4562",
-        "warning: No PCIe atomics between this GPU and the host [pcie-atomics]",
+        "warning: No PCIe atomics between this GPU and the host\n  id      pcie-atomics\n",
     ] {
         assert!(answer.contains(part), "{part} in:\n{answer}");
     }

@@ -98,7 +98,8 @@ impl Page {
     fn heading(&mut self, severity: Severity, title: &str, id: &str) {
         let name = self.style.paint(severity, severity.name());
         let title = self.style.bold(title);
-        let _ = writeln!(self.text, "\n{name}: {title} [{id}]");
+        let _ = writeln!(self.text, "\n{name}: {title}");
+        self.block("  id", id);
     }
 
     fn rest(&mut self, texts: &Texts<'_>) {

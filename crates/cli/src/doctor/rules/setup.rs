@@ -80,18 +80,20 @@ pub(super) fn no_access(machine: &Machine) -> Vec<Found> {
     let denied: Vec<_> =
         machine.devices.iter().filter(|device| device.access == Access::Denied).collect();
     let Some(first) = denied.first() else { return Vec::new() };
-    let group = first.group.clone().unwrap_or_else(|| "render".to_owned());
     let evidence = denied.iter().map(|device| {
         let group = device.group.as_deref().unwrap_or("unknown");
-        let member = if device.member { "which" } else { "which this process is not in; that" };
-        let text = format!("no right to read and write; group {group}, {member} owns it");
+        let member = if device.member { "in it" } else { "not in it" };
+        let text = format!("no right to read and write; group {group}, this process is {member}");
         Read::new(text, device.path.as_str())
     });
     let paths: Vec<&str> = denied.iter().map(|device| device.path.as_str()).collect();
-    vec![
-        Found::new(format!("no access to {}", paths.join(", ")), evidence.collect())
-            .with("group", group),
-    ]
+    let mut found = Found::new(format!("no access to {}", paths.join(", ")), evidence.collect());
+    // Nobody is to join the group root for this.
+    match first.group.as_deref().filter(|group| ["render", "video"].contains(group)) {
+        Some(group) => found = found.with("group", group),
+        None => found.no_command = true,
+    }
+    vec![found]
 }
 
 /// A GPU in sysfs without its device nodes.
@@ -185,6 +187,8 @@ mod tests {
         machine.devices = vec![device("/dev/kfd", Access::Denied)];
         assert_eq!(count("no-access", &machine), 1);
         assert_eq!(no_access(&machine)[0].values, [("group", "render".to_owned())]);
+        machine.devices[0].group = Some("root".to_owned());
+        assert!(no_access(&machine)[0].no_command, "nobody is to join the group root");
         machine.devices = vec![device("/dev/kfd", Access::Granted)];
         assert_eq!(count("no-access", &machine), 0);
         machine.devices = vec![device("/dev/kfd", Access::Unknown)];
