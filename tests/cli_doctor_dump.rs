@@ -150,20 +150,80 @@ fn a_board_of_a_dump_may_differ_from_the_one_of_that_name() {
     assert_eq!(examined.document["machine"]["gpus"][0]["firmware_version"], 77);
 }
 
-/// The simulator's own tree is a copy of a machine without notes.
+/// A plain tree with the files of a simulated board, and its scratch directory.
+fn tree(boards: &str) -> (TempDir, PathBuf) {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = simulated(boards, &[], &[], &["doctor", "--json"]);
+    examine(command.env("TMPDIR", scratch.path()));
+    let tree = std::fs::read_dir(scratch.path()).unwrap().next().unwrap().unwrap().path();
+    (scratch, tree)
+}
+
 #[test]
 fn a_plain_tree_of_sysfs_is_examined_without_guessing_access() {
-    let scratch = tempfile::tempdir().unwrap();
-    let place = [("TMPDIR", scratch.path().to_str().unwrap())];
-    let mut command = simulated("gfx1012", &[], &[], &["doctor", "--json"]);
-    examine(command.envs(place));
-    let tree = std::fs::read_dir(scratch.path()).unwrap().next().unwrap().unwrap().path();
+    let (_scratch, tree) = tree("gfx1012");
     let examined = of_copy(&tree);
     assert_eq!(examined.document["machine"]["gpus"][0]["target"], "gfx1012");
     assert_eq!(examined.document["machine"]["devices"][0]["access"], "unknown");
     // Nothing of this machine or of this process is mixed in.
     assert_eq!(examined.document["machine"]["environment"], serde_json::json!({}));
     assert_eq!(examined.ids(), ["no-rocm", "coherent-memory"]);
+}
+
+#[test]
+fn what_is_wrong_with_the_kernel_is_read_from_a_tree() {
+    let (_scratch, tree) = tree("gfx1010,gfx1012");
+    let files = [
+        ("proc/sys/kernel/osrelease", "6.6.8-1-amd64\n"),
+        ("proc/cmdline", "root=UUID=0 amdgpu.mtype_local=1\n"),
+        ("sys/module/amdgpu/parameters/noretry", "-1\n"),
+        ("etc/modprobe.d/gpu.conf", "options amdgpu mtype_local=1\n"),
+        ("var/lib/dkms/amdgpu/6.3.6/6.1.0-20-amd64/log", ""),
+        ("opt/rocm-6.0.2/.info/version", "6.0.2-115\n"),
+        ("sys/bus/pci/devices/0000:03:00.0/iommu_group/type", "DMA-FQ\n"),
+        ("sys/bus/pci/devices/0000:04:00.0/iommu_group/type", "DMA-FQ\n"),
+        (
+            "sys/bus/pci/devices/0000:03:00.0/resource",
+            "0x0000000800000000 0x000000080fffffff 0x000000000014220c\n",
+        ),
+        ("sys/bus/pci/devices/0000:07:00.0/vendor", "0x1002\n"),
+        ("sys/bus/pci/devices/0000:07:00.0/class", "0x030000\n"),
+        ("sys/bus/pci/devices/0000:07:00.0/device", "0x73ff\n"),
+        ("sys/class/kfd/kfd/proc/11/pasid", "1\n"),
+        ("sys/class/kfd/kfd/proc/12/pasid", "2\n"),
+        ("sys/class/kfd/kfd/proc/13/pasid", "3\n"),
+    ];
+    for (file, text) in files {
+        let file = tree.join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    let hip = tree.join("opt/rocm-6.0.2/lib/libamdhip64.so.6.0.60002");
+    std::fs::create_dir_all(hip.parent().unwrap()).unwrap();
+    std::fs::copy(std::env::current_exe().unwrap(), hip).unwrap();
+    let examined = of_copy(&tree);
+    for id in [
+        "kfd-skips-gpu",
+        "dkms-stale",
+        "iommu-translates",
+        "kernel-6.6-navi10",
+        "many-processes",
+        "mtype-local",
+        "noretry",
+    ] {
+        assert!(examined.has(id), "{id} in {:?}", examined.ids());
+    }
+    let what = examined.finding("kfd-skips-gpu")["what"].as_str().unwrap();
+    assert_eq!(what, "gfx1032 at 0000:07:00.0 is no node of KFD's topology");
+    assert_eq!(examined.document["machine"]["gpus"][0]["visible"], 256 << 20);
+    let evidence = &examined.finding("mtype-local")["evidence"];
+    assert_eq!(evidence[0]["value"], "amdgpu.mtype_local=1");
+    assert_eq!(evidence[1]["from"], "/etc/modprobe.d/gpu.conf");
+    // The same of a dump of that tree.
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("d.tar.gz");
+    succeed(rdnafix(["doctor", "--root"]).arg(&tree).arg("--dump").arg(&file));
+    assert_eq!(of_copy(&file).document, examined.document);
 }
 
 #[test]

@@ -290,3 +290,50 @@ pub(crate) fn explanation(explained: &Explained, style: Style) -> String {
     }
     page.text.split_off(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(width: usize) -> Page {
+        Page { text: String::new(), style: Style { colour: false, width } }
+    }
+
+    #[test]
+    fn a_text_is_wrapped_below_its_label_and_a_long_word_stays_whole() {
+        let mut page = page(40);
+        page.block("  why", "one two three four five six seven eight nine");
+        page.block("", "/sys/class/kfd/kfd/topology/nodes/1/properties");
+        page.block("  none", "");
+        assert_eq!(
+            page.text,
+            "  why     one two three four five six\n          seven eight nine\n          \
+             /sys/class/kfd/kfd/topology/nodes/1/properties\n"
+        );
+    }
+
+    #[test]
+    fn a_command_is_never_wrapped() {
+        let mut page = page(40);
+        let long = "sudo dmesg | grep -iE 'amdgpu|kfd' | tail -n 100".to_owned();
+        page.commands("  fix", &[long.clone(), "true".to_owned()]);
+        assert_eq!(page.text, format!("  fix     $ {long}\n          $ true\n"));
+    }
+
+    #[test]
+    fn colour_is_for_the_severity_and_the_title_alone_and_only_if_wanted() {
+        for colour in [false, true] {
+            let mut page = Page { text: String::new(), style: Style { colour, width: 80 } };
+            page.heading(Severity::Error, "title", "id");
+            assert_eq!(page.text.matches("\x1b[").count(), if colour { 4 } else { 0 });
+        }
+    }
+
+    #[test]
+    fn sizes_are_exact() {
+        assert_eq!(mebibytes(12 << 30), "12 GiB");
+        assert_eq!(mebibytes(256 << 20), "256 MiB");
+        assert_eq!(mebibytes((16 << 30) - (16 << 20)), "16368 MiB");
+        assert_eq!((many(1, "note"), many(0, "note")), ("1 note".into(), "0 notes".into()));
+    }
+}

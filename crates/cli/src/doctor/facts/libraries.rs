@@ -9,8 +9,10 @@ use super::{Read, Torch};
 
 /// The runtimes that decide what memory a program gets.
 const RUNTIMES: [&str; 2] = ["libamdhip64.so", "libhsa-runtime64.so"];
+/// The directory of Debian's libraries.
+const DEBIAN: &str = "/usr/lib/x86_64-linux-gnu";
 /// Where the loader looks without being told.
-const SYSTEM: [&str; 4] = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib"];
+const SYSTEM: [&str; 4] = [DEBIAN, "/usr/lib64", "/usr/lib", "/usr/local/lib"];
 
 /// A runtime library.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -127,7 +129,7 @@ pub(super) fn blas(source: &Source, torch: &[Torch]) -> Vec<Blas> {
                 names.iter().filter_map(|name| target_of_file(name)).collect();
             if !targets.is_empty() {
                 found.push(Blas {
-                    compatible: debian || SYSTEM.contains(&library.as_str()),
+                    compatible: debian || library == DEBIAN,
                     directory,
                     targets: targets.into_iter().map(str::to_owned).collect(),
                 });

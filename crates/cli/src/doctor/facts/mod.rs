@@ -189,6 +189,7 @@ fn assigned(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn only_assignments_of_variables_that_matter_are_read() {
@@ -207,6 +208,60 @@ mod tests {
         let machine = collect(&Source::copy(dir.path().to_owned(), None), &[]);
         assert!(machine.gpus.is_empty() && machine.libraries.is_empty() && !machine.simulated);
         assert!(machine.environment.is_empty());
+    }
+
+    /// Every file and directory that is read by name.
+    const PLACES: [&str; 22] = [
+        "sys/class/kfd/kfd/topology/nodes/1/properties",
+        "sys/class/kfd/kfd/topology/nodes/1/name",
+        "sys/class/kfd/kfd/topology/nodes/1/io_links/0/properties",
+        "sys/class/kfd/kfd/topology/nodes/1/mem_banks/0/properties",
+        "sys/class/kfd/kfd/topology/nodes/1/caches/0/properties",
+        "sys/class/kfd/kfd/proc/1/pasid",
+        "sys/bus/pci/devices/0000:03:00.0/vendor",
+        "sys/bus/pci/devices/0000:03:00.0/class",
+        "sys/bus/pci/devices/0000:03:00.0/device",
+        "sys/bus/pci/devices/0000:03:00.0/resource",
+        "sys/module/amdgpu/initstate",
+        "sys/module/amdgpu/parameters/noretry",
+        "proc/sys/kernel/osrelease",
+        "proc/cmdline",
+        "etc/group",
+        "etc/environment",
+        "etc/modprobe.d/a.conf",
+        "opt/rocm/.info/version",
+        "opt/rocm/lib/libamdhip64.so",
+        "opt/rocm/lib/rocblas/library/TensileLibrary_gfx1030.dat",
+        "usr/lib/python3/dist-packages/torch/version.py",
+        "usr/lib/python3/dist-packages/torch/lib/libtorch_hip.so",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn a_machine_of_any_content_is_read_and_judged(
+            contents in proptest::collection::vec(
+                prop_oneof![
+                    proptest::collection::vec(any::<u8>(), 0..60),
+                    "([a-z_]{0,12}[ =:.]{0,2}[0-9x-]{0,24}\n?){0,6}".prop_map(String::into_bytes),
+                    Just(b"simd_count 1\nlocation_id 768\ngfx_target_version 100301\n".to_vec()),
+                ],
+                PLACES.len(),
+            ),
+            variables in proptest::collection::vec("\\PC{0,16}", NAMES.len()),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            for (place, content) in PLACES.iter().zip(contents) {
+                let file = dir.path().join(place);
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(file, content).unwrap();
+            }
+            let environment = NAMES.iter().map(|name| (*name).to_owned()).zip(variables).collect();
+            let notes = source::Notes { environment, ..source::Notes::default() };
+            let source = Source::copy(dir.path().to_owned(), Some(notes));
+            let machine = collect(&source, &["/x".to_owned()]);
+            let _ = crate::doctor::rules::findings(&machine);
+        }
     }
 
     #[test]

@@ -180,14 +180,15 @@ fn numbered(source: &Source, directory: &str) -> Vec<String> {
     names.iter().map(|name| format!("{directory}/{name}/properties")).collect()
 }
 
-/// The link to the first node that it leads to, which is the host's.
+/// The link to the host: to the lowest node, as those of CPUs come before those of GPUs.
 fn link(source: &Source, directory: &str) -> Option<Link> {
-    numbered(source, &format!("{directory}/io_links")).into_iter().find_map(|from| {
+    let links = numbered(source, &format!("{directory}/io_links")).into_iter();
+    let links = links.filter_map(|from| {
         let values = properties(&source.text(&from)?);
-        (*values.get("node_to")? == 0).then_some(())?;
         let flags = u32::try_from(*values.get("flags")?).ok()?;
-        Some(Link { from, flags, atomics: flags & NO_ATOMICS == 0 })
-    })
+        Some((*values.get("node_to")?, Link { from, flags, atomics: flags & NO_ATOMICS == 0 }))
+    });
+    links.min_by_key(|(node, _)| *node).map(|(_, link)| link)
 }
 
 fn memory(source: &Source, directory: &str, gpu: &mut Gpu) {
@@ -321,6 +322,19 @@ mod tests {
             let expected = name.starts_with("gfx10").then_some(name);
             assert_eq!(target_of_device(id), expected, "{id:#x}");
         }
+    }
+
+    #[test]
+    fn the_link_to_the_host_is_judged_and_not_the_one_to_another_gpu() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = dir.path().join("nodes/3");
+        for (link, text) in [("0", "node_to 4\nflags 1\n"), ("1", "node_to 1\nflags 13\n")] {
+            std::fs::create_dir_all(node.join("io_links").join(link)).unwrap();
+            std::fs::write(node.join("io_links").join(link).join("properties"), text).unwrap();
+        }
+        let source = Source::copy(dir.path().to_owned(), None);
+        let link = link(&source, "/nodes/3").unwrap();
+        assert_eq!((link.flags, link.atomics), (13, false));
     }
 
     proptest! {

@@ -89,7 +89,7 @@ fn without_kernels(machine: &Machine, gpu: &Gpu) -> Option<Found> {
             }
             found = found.with("version", version);
         }
-        None => found.no_command = true,
+        None => found.commands = Some(0),
     }
     Some(found)
 }

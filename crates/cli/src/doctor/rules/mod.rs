@@ -22,8 +22,8 @@ struct Found {
     evidence: Vec<Read>,
     /// What the table's commands leave open.
     values: Vec<(&'static str, String)>,
-    /// Whether the table's commands fit this case.
-    no_command: bool,
+    /// How many of the table's commands fit this case, where it is not all of them.
+    commands: Option<usize>,
 }
 
 impl Found {
@@ -115,7 +115,11 @@ pub(crate) fn findings(machine: &Machine) -> Vec<Finding> {
 
 fn finding(id: &'static str, found: Found) -> Finding {
     let symptom = symptom(id);
-    let fill = |texts: &[String]| texts.iter().map(|text| filled(text, &found.values)).collect();
+    let fill = |texts: &[String]| -> Vec<String> {
+        texts.iter().map(|text| filled(text, &found.values)).collect()
+    };
+    let mut fix: Vec<String> = fill(&symptom.fix);
+    fix.truncate(found.commands.unwrap_or(fix.len()));
     Finding {
         id,
         severity: symptom.severity,
@@ -123,7 +127,7 @@ fn finding(id: &'static str, found: Found) -> Finding {
         evidence: found.evidence,
         why: &symptom.why,
         advice: &symptom.advice,
-        fix: if found.no_command { Vec::new() } else { fill(&symptom.fix) },
+        fix,
         verify: fill(&symptom.verify),
         rdnafix: symptom.rdnafix,
         help: &symptom.help,
@@ -152,8 +156,10 @@ fn assignment(name: &str, variable: &Read) -> Read {
 /// The GPUs that programs are shown, by the variables that select them.
 fn visible(machine: &Machine) -> Vec<&Gpu> {
     let mut gpus: Vec<&Gpu> = machine.gpus.iter().collect();
-    for name in ["ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"] {
-        let Some(variable) = machine.environment.get(name) else { continue };
+    let variable = |name: &str| machine.environment.get(name);
+    // HIP looks at CUDA's variable where its own is not set.
+    let of_hip = variable("HIP_VISIBLE_DEVICES").or(variable("CUDA_VISIBLE_DEVICES"));
+    for variable in [variable("ROCR_VISIBLE_DEVICES"), of_hip].into_iter().flatten() {
         // A name (GPU-...) instead of a number is not known here: nothing is left out then.
         let numbers: Option<Vec<usize>> =
             variable.value.split(',').map(|word| word.trim().parse().ok()).collect();
@@ -210,5 +216,8 @@ mod tests {
         let both = [("ROCR_VISIBLE_DEVICES", "0,2"), ("HIP_VISIBLE_DEVICES", "1")];
         assert_eq!(nodes(&both), [3]);
         assert_eq!(nodes(&[("HIP_VISIBLE_DEVICES", "GPU-1234")]), [1, 2, 3]);
+        let cuda = ("CUDA_VISIBLE_DEVICES", "2");
+        assert_eq!(nodes(&[cuda]), [3]);
+        assert_eq!(nodes(&[cuda, ("HIP_VISIBLE_DEVICES", "0")]), [1]);
     }
 }

@@ -108,10 +108,12 @@ pub(super) fn mixed(machine: &Machine) -> Vec<Found> {
     let misfits = misfits(machine).into_iter().filter(|(_, over)| fits_another(machine, over));
     misfits
         .filter_map(|(gpu, over)| {
+            // A card rather than the integrated GPU beside it.
             let meant = machine
                 .gpus
                 .iter()
-                .find(|gpu| gpu.gfx().is_some_and(|target| same_family(target, over.target)))?;
+                .filter(|gpu| gpu.gfx().is_some_and(|target| same_family(target, over.target)))
+                .min_by_key(|gpu| gpu.is_apu())?;
             let what = format!(
                 "{} is made to run code for {}, which is for {}",
                 label(gpu),
@@ -123,7 +125,7 @@ pub(super) fn mixed(machine: &Machine) -> Vec<Found> {
                 .with("node", meant.node.to_string())
                 .with("version", over.read.value.as_str());
             // Where the fitting GPU has that target anyway, there is nothing to set for it.
-            found.no_command = !needed;
+            found.commands = (!needed).then_some(1);
             Some(found)
         })
         .collect()
@@ -230,6 +232,11 @@ mod tests {
         let found = &mixed(&machine)[0];
         assert!(found.what.starts_with("gfx906 at"), "{}", found.what);
         assert!(found.values.contains(&("node", "1".to_owned())));
+        // For a card that has that target anyway nothing is to be set.
+        let machine = with(&["gfx1036", "gfx1030", "gfx906"], &[(GLOBAL, "10.3.0")]);
+        let found = &mixed(&machine)[0];
+        assert!(found.what.contains("which is for gfx1030"), "{}", found.what);
+        assert_eq!(found.commands, Some(1));
         for (boards, environment) in [
             (vec!["gfx1032", "gfx1031"], vec![(GLOBAL, "10.3.0")]),
             (vec!["gfx1032", "gfx906"], vec![("HSA_OVERRIDE_GFX_VERSION_1", "10.3.0")]),

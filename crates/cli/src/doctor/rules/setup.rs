@@ -91,7 +91,7 @@ pub(super) fn no_access(machine: &Machine) -> Vec<Found> {
     // Nobody is to join the group root for this.
     match first.group.as_deref().filter(|group| ["render", "video"].contains(group)) {
         Some(group) => found = found.with("group", group),
-        None => found.no_command = true,
+        None => found.commands = Some(0),
     }
     vec![found]
 }
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(count("no-access", &machine), 1);
         assert_eq!(no_access(&machine)[0].values, [("group", "render".to_owned())]);
         machine.devices[0].group = Some("root".to_owned());
-        assert!(no_access(&machine)[0].no_command, "nobody is to join the group root");
+        assert_eq!(no_access(&machine)[0].commands, Some(0), "nobody is to join the group root");
         machine.devices = vec![device("/dev/kfd", Access::Granted)];
         assert_eq!(count("no-access", &machine), 0);
         machine.devices = vec![device("/dev/kfd", Access::Unknown)];
