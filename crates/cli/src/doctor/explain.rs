@@ -66,7 +66,6 @@ pub(crate) fn open(file: &Path) -> Result<BufReader<File>> {
 struct Seen {
     count: u64,
     first: Option<(u64, String)>,
-    with: bool,
 }
 
 /// Reads a text to its end.
@@ -75,8 +74,7 @@ struct Seen {
 /// What reading gave.
 pub(crate) fn read(mut text: impl BufRead, name: &str) -> Result<Explained> {
     let table = table::all();
-    let (messages, message_of) = set(table, |symptom| &symptom.matches)?;
-    let (companions, companion_of) = set(table, |symptom| &symptom.with)?;
+    let (messages, message_of) = messages(table)?;
     let mut seen: Vec<Seen> = table.iter().map(|_| Seen::default()).collect();
     let mut lines = 0;
     let mut piece: Vec<u8> = Vec::new();
@@ -105,9 +103,6 @@ pub(crate) fn read(mut text: impl BufRead, name: &str) -> Result<Explained> {
                 seen[symptom].first.get_or_insert_with(|| (lines, shown(&piece)));
             }
         }
-        for companion in companions.matches(&piece) {
-            seen[companion_of[companion]].with = true;
-        }
         inside = piece.last() != Some(&b'\n');
         let rest = if inside { piece.len().saturating_sub(OVERLAP) } else { piece.len() };
         piece.drain(..rest);
@@ -118,15 +113,12 @@ pub(crate) fn read(mut text: impl BufRead, name: &str) -> Result<Explained> {
     Ok(Explained { rdnafix: env!("CARGO_PKG_VERSION"), lines, symptoms: recognised(table, seen) })
 }
 
-/// The patterns of a field as one set, and the symptom of each.
-fn set(
-    table: &[Symptom],
-    field: impl Fn(&Symptom) -> &Vec<String>,
-) -> Result<(RegexSet, Vec<usize>)> {
+/// All patterns as one set, and the symptom of each.
+fn messages(table: &[Symptom]) -> Result<(RegexSet, Vec<usize>)> {
     let patterns: Vec<(usize, &String)> = table
         .iter()
         .enumerate()
-        .flat_map(|(index, symptom)| field(symptom).iter().map(move |pattern| (index, pattern)))
+        .flat_map(|(index, symptom)| symptom.matches.iter().map(move |pattern| (index, pattern)))
         .collect();
     let set =
         RegexSetBuilder::new(patterns.iter().map(|(_, pattern)| pattern)).unicode(false).build()?;
@@ -138,7 +130,6 @@ fn recognised(table: &'static [Symptom], seen: Vec<Seen>) -> Vec<Recognised> {
     let mut found: Vec<(&Symptom, Recognised)> = table
         .iter()
         .zip(seen)
-        .filter(|(symptom, seen)| symptom.with.is_empty() || seen.with)
         .filter_map(|(symptom, seen)| {
             let (line, text) = seen.first?;
             Some((

@@ -66,8 +66,6 @@ pub(crate) struct Symptom {
     #[serde(rename = "match")]
     pub(crate) matches: Vec<String>,
     #[serde(default)]
-    pub(crate) with: Vec<String>,
-    #[serde(default)]
     pub(crate) instead_of: Vec<String>,
 }
 
