@@ -1,4 +1,4 @@
-//! docs/doctor.md: its table is that of symptoms.toml.
+//! docs/doctor.md: its table is that of symptoms/*.toml.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
 //! `rdnafix doctor` and `rdnafix explain`: what is wrong, from the machine or from a message.
 //!
-//! Facts, diagnoses and texts are apart: `facts` reads, `rules` judges, `symptoms.toml` has what
+//! Facts, diagnoses and texts are apart: `facts` reads, `rules` judges, `symptoms/` has what
 //! both commands say. Nothing here changes the machine, opens a device or loads ROCm.
 
 mod args;

@@ -45,7 +45,7 @@ impl Helps {
     }
 }
 
-/// One entry; symptoms.toml says what the fields are.
+/// One entry; symptoms/setup.toml says what the fields are.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Symptom {
@@ -74,13 +74,20 @@ struct Table {
     symptom: Vec<Symptom>,
 }
 
+const FILES: [&str; 5] = [
+    include_str!("symptoms/setup.toml"),
+    include_str!("symptoms/code.toml"),
+    include_str!("symptoms/memory.toml"),
+    include_str!("symptoms/use.toml"),
+    include_str!("symptoms/settings.toml"),
+];
+
 static TABLE: LazyLock<Vec<Symptom>> = LazyLock::new(|| {
-    let table: Table =
-        toml::from_str(include_str!("symptoms.toml")).expect("a test reads this file");
-    table.symptom
+    let tables = FILES.map(|text| toml::from_str::<Table>(text).expect("a test reads these files"));
+    tables.into_iter().flat_map(|table| table.symptom).collect()
 });
 
-/// All entries, in the order of the file.
+/// All entries, in the order of the files.
 pub(crate) fn all() -> &'static [Symptom] {
     &TABLE
 }
