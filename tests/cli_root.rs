@@ -144,3 +144,24 @@ fn removing_a_root_removes_its_older_versions_and_no_other_root() {
     assert_eq!(said, format!("removed {}\n", old.display()));
     assert!(!old.exists() && other.exists());
 }
+
+/// A root is a copy of a machine, with links from one of its directories to another.
+#[test]
+fn doctor_finds_the_runtimes_of_every_release_in_its_root() {
+    for name in RELEASES {
+        let Some(release) = release(name) else { continue };
+        let mut command = rdnafix(["doctor", "--json", "--root"]);
+        let output = output(command.arg(release.file("/")));
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let libraries = document["machine"]["libraries"].as_array().unwrap();
+        let runtime = |start: &str| {
+            let of = |library: &&serde_json::Value| {
+                library["soname"].as_str().is_some_and(|name| name.starts_with(start))
+            };
+            libraries.iter().find(of).unwrap_or_else(|| panic!("{name}: no {start}"))
+        };
+        let number = runtime("libamdhip64.so.")["release"]["value"].as_str().unwrap();
+        assert!(name.starts_with(number), "{name}: {number}");
+        runtime("libhsa-runtime64.so.1");
+    }
+}

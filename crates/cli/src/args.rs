@@ -10,6 +10,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use policy::{GfxTarget, Level};
 
 use crate::build::BuildArgs;
+use crate::doctor::{self, DoctorArgs, ExplainArgs};
 use crate::patch::PatchArgs;
 
 const EXIT_CODES: &str = "\
@@ -41,6 +42,18 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     Patch(PatchArgs),
     Build(BuildArgs),
+    Doctor(DoctorArgs),
+    Explain(ExplainArgs),
+}
+
+impl Command {
+    /// The exit code for this command's own errors, where it is not that of the others.
+    pub(crate) const fn own_error(&self) -> Option<u8> {
+        match self {
+            Self::Doctor(_) | Self::Explain(_) => Some(doctor::ERROR),
+            _ => None,
+        }
+    }
 }
 
 /// Run a program with librdnafix.so.

@@ -4,6 +4,7 @@
 mod args;
 mod build;
 mod compare;
+mod doctor;
 mod exit;
 mod locate;
 mod patch;
@@ -31,24 +32,37 @@ fn main() -> ExitCode {
             // Nothing is left to do where even this message cannot be written.
             let _ = answer.print();
             return if answer.use_stderr() {
-                ExitCode::from(exit::OWN_ERROR)
+                ExitCode::from(usage_error())
             } else {
                 ExitCode::SUCCESS
             };
         }
     };
     log_to_stderr(args.verbose);
+    let own_error = args.command.own_error();
     let result = match args.command {
         Command::Run(run) => run::run(&run, args.verbose > 0),
         Command::Sim(args) => sim::sim(&args),
         Command::Compare(args) => compare::compare(&args),
         Command::Patch(args) => patch::patch(&args),
         Command::Build(args) => build::build(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Explain(args) => doctor::explain(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("rdnafix: {error:#}");
-        ExitCode::from(exit::code_of(&error))
+        ExitCode::from(own_error.unwrap_or_else(|| exit::code_of(&error)))
     })
+}
+
+/// The exit code for a command line that is not understood: that of its command's own errors.
+fn usage_error() -> u8 {
+    let words = std::env::args_os().skip(1);
+    let command = words.map(|word| word.to_string_lossy().into_owned());
+    match command.into_iter().find(|word| !word.starts_with('-')).as_deref() {
+        Some("doctor" | "explain") => doctor::ERROR,
+        _ => exit::OWN_ERROR,
+    }
 }
 
 fn log_to_stderr(verbose: u8) {

@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) log: Option<PathBuf>,
     /// `KFDSIM_LARGE_BAR`: the host reaches all of VRAM.
     pub(crate) large_bar: bool,
+    /// `KFDSIM_PCIE_ATOMICS`: PCIe carries atomics from the cards to the host.
+    pub(crate) pcie_atomics: bool,
     /// `KFDSIM_SVM`: the kernel has the SVM API.
     pub(crate) svm: bool,
     /// `KFDSIM_KFD_VERSION`: minor number of the KFD interface.
@@ -62,6 +64,7 @@ impl Config {
             boards: boards(text("KFDSIM_GPUS")?.as_deref().unwrap_or("gfx1030"), &known)?,
             log: get("KFDSIM_LOG").map(PathBuf::from),
             large_bar: switch("KFDSIM_LARGE_BAR", false)?,
+            pcie_atomics: switch("KFDSIM_PCIE_ATOMICS", true)?,
             svm: switch("KFDSIM_SVM", true)?,
             kfd_minor: kfd_minor(text("KFDSIM_KFD_VERSION")?.as_deref())?,
             deny_noncoherent: switch("KFDSIM_DENY_NONCOHERENT", false)?,
@@ -136,7 +139,13 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!(config.boards.len(), 1);
         assert_eq!(config.boards[0].name, "gfx1030");
-        assert!(config.svm && !config.large_bar && !config.deny_noncoherent && !config.strict);
+        assert!(
+            config.svm
+                && config.pcie_atomics
+                && !config.large_bar
+                && !config.deny_noncoherent
+                && !config.strict
+        );
         assert_eq!(config.kfd_minor, 17);
         assert!(config.log.is_none());
     }
@@ -160,6 +169,7 @@ mod tests {
             ("KFDSIM_GPUS", "gfx1099", "gfx1030"),
             ("KFDSIM_GPUS", "gfx1030,", "gfx1030"),
             ("KFDSIM_LARGE_BAR", "yes", "0 or 1"),
+            ("KFDSIM_PCIE_ATOMICS", "no", "0 or 1"),
             ("KFDSIM_SVM", "2", "0 or 1"),
             ("KFDSIM_DENY_NONCOHERENT", "on", "0 or 1"),
             ("KFDSIM_STRICT", "on", "0 or 1"),

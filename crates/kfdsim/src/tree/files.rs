@@ -73,7 +73,10 @@ fn module(files: &mut Files) {
     files.file("/proc/modules", format!("amdgpu {SIZE} 1 - Live 0x0000000000000000\n"));
 }
 
-fn io_link(files: &mut Files, path: String, from: u64, to: u64) {
+/// `CRAT_IOLINK_FLAGS_NO_ATOMICS_32_BIT` and `_64_BIT` (kfd_crat.h 6.12).
+const NO_ATOMICS: u64 = 1 << 2 | 1 << 3;
+
+fn io_link(files: &mut Files, path: String, from: u64, to: u64, flags: u64) {
     const PCI_EXPRESS: u64 = 2; // HSA_IOLINK_TYPE_PCIEXPRESS
     const ENABLED: u64 = 1; // HSA_IOLINK_FLAGS_ENABLED
     let values = [
@@ -89,7 +92,7 @@ fn io_link(files: &mut Files, path: String, from: u64, to: u64) {
         ("max_bandwidth", 15_754),
         ("recommended_transfer_size", 0),
         ("recommended_sdma_engine_id_mask", 0),
-        ("flags", ENABLED),
+        ("flags", ENABLED | flags),
     ];
     files.properties(path, &values);
 }
@@ -151,7 +154,7 @@ fn cpu_node(files: &mut Files, config: &Config, node: &str, cpus: usize, ram: u6
         ],
     );
     for (index, gpu) in links.iter().enumerate() {
-        io_link(files, format!("{node}/io_links/{index}/properties"), 0, *gpu as u64 + 1);
+        io_link(files, format!("{node}/io_links/{index}/properties"), 0, *gpu as u64 + 1, 0);
     }
 }
 
@@ -274,7 +277,9 @@ fn gpu_node(files: &mut Files, config: &Config, node: &str, gpu: usize) {
         }
     }
     link_directories(files, node);
-    io_link(files, format!("{node}/io_links/0/properties"), gpu as u64 + 1, 0);
+    // kfd_topology.c, kfd_set_iolink_no_atomics: what amdgpu was refused; never of an APU.
+    let flags = if config.pcie_atomics || board.apu { 0 } else { NO_ATOMICS };
+    io_link(files, format!("{node}/io_links/0/properties"), gpu as u64 + 1, 0, flags);
 }
 
 /// KFD makes both for every node, with links or without (kfd_topology.c,

@@ -151,6 +151,19 @@ mod tests {
     }
 
     #[test]
+    fn without_pcie_atomics_the_links_of_cards_say_so_and_those_of_apus_do_not() {
+        let flags = |atomics: bool, node: u32| {
+            let root = written(&Config { pcie_atomics: atomics, ..config("gfx1031,gfx1036") });
+            let links = format!("sys/devices/virtual/kfd/kfd/topology/nodes/{node}/io_links");
+            let text =
+                std::fs::read_to_string(root.path().join(links).join("0/properties")).unwrap();
+            text.lines().last().unwrap().to_owned()
+        };
+        assert_eq!([flags(true, 1), flags(true, 2)], ["flags 1", "flags 1"]);
+        assert_eq!([flags(false, 1), flags(false, 2)], ["flags 13", "flags 1"]);
+    }
+
+    #[test]
     fn only_a_large_bar_makes_vram_public_and_links_the_cpu_to_it() {
         let node = |config: &Config, path: &str| {
             let root = written(config);
