@@ -51,7 +51,8 @@ if [[ -n $link && -e $link && ! -L $link ]]; then
 fi
 
 rdnafix=$(target_directory)/release/rdnafix
-[[ -x $rdnafix ]] || die "there is no $rdnafix: run scripts/setup_build_environment.sh first"
+# The patches are inside the command: an older one would build older ones.
+cargo build --quiet --release --workspace
 if [[ $uninstall == yes ]]; then
     leads_there=no
     if [[ -n $link && -L $link && $(realpath -m "$link") == "$(realpath -m "$prefix")" ]]; then
@@ -62,7 +63,8 @@ if [[ $uninstall == yes ]]; then
     exit
 fi
 build=("$rdnafix" build rocm --release "$release" --prefix "$prefix" "${options[@]}")
-if ! "$rdnafix" build check --release "$release" >/dev/null 2>&1; then
+if ! lacks=$("$rdnafix" build check --release "$release" 2>&1); then
+    say "in the root build-$release, because here: ${lacks#rdnafix: }" >&2
     build=("$rdnafix" sim root "build-$release" -- "${build[@]}")
 fi
 "${build[@]}"

@@ -42,7 +42,7 @@ done
 
 need_rust 1.88
 rdnafix=$(target_directory)/release/rdnafix
-[[ -x $rdnafix ]] || cargo build --release --workspace
+cargo build --quiet --release --workspace
 
 # Whether apt has every package, and the headers of this release of HIP.
 apt_has_it() {

@@ -97,10 +97,14 @@ fn patched_asks_for_the_same_as_interposed_on_every_machine_at_every_level() {
 /// That two runs asked for the same in some of the calls.
 #[track_caller]
 fn assert_same_in(what: &str, one: &Seen, other: &Seen, which: impl Fn(&str) -> bool) {
+    assert_eq!(one.asked.calls.len(), other.asked.calls.len(), "{what}: calls are missing");
     let pairs = one.asked.calls.iter().zip(&other.asked.calls);
+    let mut compared = 0;
     for (one, other) in pairs.filter(|(one, _)| which(&one.name)) {
         assert_eq!(one, other, "{what}");
+        compared += 1;
     }
+    assert!(compared > 0, "{what}: no call was compared");
 }
 
 /// docs/patches.md, "Who decides where both are patched".
@@ -285,4 +289,27 @@ fn compare_says_where_the_stock_run_found_an_overlay() {
     // The level is off there, so that it is stock in what it asks for.
     let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(document["summary"]["changed"], 6, "{document:#}");
+}
+
+#[test]
+fn over_patched_libraries_the_interposers_own_settings_hold() {
+    let Some(setup) = Setup::new() else { return };
+    let program = setup.compile(PROBE[0], PROBE[1]);
+    let settings = [
+        ("RDNAFIX_DRY_RUN", "1"),
+        ("RDNAFIX_MIN_BYTES", "1073741824"),
+        ("RDNAFIX_DENY", "alloc_probe"),
+    ];
+    for (name, value) in settings {
+        for level in ["standard", "full"] {
+            let run =
+                |way| setup.run_with(Run::new(&program).env(name, value), GFX1030, way, level);
+            let [stock, interposed, both] = [Way::Stock, Way::Interposed, Way::Both].map(run);
+            assert_same(&format!("{name}={value}, {level}"), &interposed, &both);
+            // At level full the deny list does not hold.
+            if (name, level) != ("RDNAFIX_DENY", "full") {
+                assert_same(&format!("{name}={value}, {level}: stock"), &stock, &both);
+            }
+        }
+    }
 }
