@@ -12,6 +12,7 @@ use super::preflight::in_path;
 use super::progress::Progress;
 use super::release::{self, Component, Release};
 use super::steps::Log;
+use super::tree;
 
 /// Makes the directory of tools that a component is configured with. What is as it should be is
 /// not written again: the kernels of ROCr are compiled anew when their compiler is newer.
@@ -97,7 +98,7 @@ fn command(program: &str, tools: &Path) -> Result<Command> {
 }
 
 /// Variables that compilers, linkers and build tools read.
-const OF_OTHER_BUILDS: [&str; 16] = [
+const OF_OTHER_BUILDS: [&str; 21] = [
     "CFLAGS",
     "CXXFLAGS",
     "CPPFLAGS",
@@ -112,6 +113,11 @@ const OF_OTHER_BUILDS: [&str; 16] = [
     "C_INCLUDE_PATH",
     "CPLUS_INCLUDE_PATH",
     "LIBRARY_PATH",
+    "PKG_CONFIG_PATH",
+    "PKG_CONFIG_LIBDIR",
+    "COMPILER_PATH",
+    "GCC_EXEC_PREFIX",
+    "CCC_OVERRIDE_OPTIONS",
     "ROCM_PATH",
     "HIP_PATH",
 ];
@@ -181,6 +187,18 @@ pub(super) fn build(
 fn count(line: &str) -> Option<(u64, u64)> {
     let (done, of) = line.strip_prefix('[')?.split_once(']')?.0.split_once('/')?;
     Some((done.parse().ok()?, of.parse().ok()?))
+}
+
+/// Whether the library is the one whose hash was written down when it was built. A damaged one is
+/// removed, to be linked anew: ninja looks at times only.
+pub(super) fn is_as_built(component: &Component, objects: &Path, sum: &Path) -> bool {
+    let Ok(library) = library(component, objects) else { return false };
+    let Ok(built) = fs::read_to_string(sum) else { return false };
+    let same = tree::hash(&library).is_ok_and(|now| now == built);
+    if !same {
+        let _ = fs::remove_file(&library);
+    }
+    same
 }
 
 /// The library that a build made: the file that its soname stands for.

@@ -1,12 +1,13 @@
 //! What was installed in a prefix, and whether it still is: `share/rdnafix/manifest.json`.
-//! Reads only.
+//! Touches nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
 
 use super::tree;
 
@@ -58,7 +59,9 @@ pub(super) fn read(prefix: &Path) -> Result<Option<Manifest>> {
         return Ok(None);
     }
     let path = prefix.join(MANIFEST);
-    let text = fs::read(&path).with_context(|| {
+    // Reading a pipe would not end.
+    let text = path.symlink_metadata().ok().filter(fs::Metadata::is_file).map(|_| fs::read(&path));
+    let text = text.and_then(Result::ok).with_context(|| {
         format!(
             "--prefix '{}': is there and rdnafix did not make it (no {MANIFEST}): name another one",
             prefix.display()
@@ -93,13 +96,46 @@ impl Manifest {
         all.join(", ")
     }
 
+    /// Removes the files of the manifest from a directory, and the directories that they were
+    /// in. The manifest itself comes last, so that what was interrupted can be gone on with.
+    ///
+    /// # Errors
+    /// Where something else is left: nothing of that is touched.
+    pub(super) fn remove_from(&self, directory: &Path) -> Result<()> {
+        let gone = |result: std::io::Result<()>, path: &Path| match result {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error)
+                .with_context(|| format!("cannot remove {}: all else was removed", path.display())),
+            _ => Ok(()),
+        };
+        for file in self.files.keys().map(PathBuf::as_path).chain([Path::new(MANIFEST)]) {
+            let path = directory.join(file);
+            gone(fs::remove_file(&path), &path)?;
+        }
+        // The longest path first: what is in a directory goes before it.
+        for inner in self.directories().iter().rev() {
+            let path = directory.join(inner);
+            gone(fs::remove_dir(&path), &path)?;
+        }
+        gone(fs::remove_dir(directory), directory)
+    }
+
+    /// The directories that the files are in, the outer ones first.
+    fn directories(&self) -> BTreeSet<PathBuf> {
+        let files = self.files.keys().map(PathBuf::as_path).chain([Path::new(MANIFEST)]);
+        let parents = files.flat_map(|file| file.ancestors().skip(1));
+        parents.filter(|path| *path != Path::new("")).map(Path::to_owned).collect()
+    }
+
     /// That nobody has changed or added anything.
     ///
     /// # Errors
     /// The files that were.
     pub(super) fn expect_untouched(&self, prefix: &Path) -> Result<()> {
-        let mut there = tree::contents(prefix)?;
+        let mut there = everything(prefix)?;
         there.remove(Path::new(MANIFEST));
+        for directory in self.directories() {
+            there.remove(&directory);
+        }
         let mut touched = Vec::new();
         for (path, wanted) in &self.files {
             match there.remove(path) {
@@ -120,4 +156,22 @@ impl Manifest {
             touched.join("\n  ")
         )
     }
+}
+
+/// All that is in a directory: files by their hashes, and whatever else there is.
+fn everything(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
+    let mut found = BTreeMap::new();
+    for entry in WalkDir::new(root).min_depth(1).same_file_system(true) {
+        let entry = entry.with_context(|| format!("cannot read {}", root.display()))?;
+        let kind = entry.file_type();
+        let what = if kind.is_file() {
+            tree::hash(entry.path())?
+        } else if kind.is_symlink() {
+            format!("-> {}", fs::read_link(entry.path())?.display())
+        } else {
+            "no file".to_owned()
+        };
+        found.insert(entry.path().strip_prefix(root)?.to_owned(), what);
+    }
+    Ok(found)
 }

@@ -8,7 +8,11 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 use walkdir::WalkDir;
 
+use super::manifest::Manifest;
 use super::{alternatives, manifest};
+
+/// What an overlay is called while it is removed.
+const OLD: &str = "old";
 
 /// Directories of the system, and those that hold other people's. An overlay is a directory of
 /// its own in one of the latter.
@@ -27,6 +31,8 @@ const FREE: [&str; 4] = ["/usr/local", "/var/tmp", "/var/lib", "/run/user"];
 pub(super) fn allowed(prefix: &Path) -> Result<PathBuf> {
     let refuse = |why: String| Err(anyhow::anyhow!("--prefix '{}': {why}", prefix.display()));
     let absolute = std::path::absolute(prefix).with_context(|| "--prefix: no directory")?;
+    // Without a slash at its end, with which a link is not seen as one.
+    let absolute: PathBuf = absolute.components().collect();
     let Some(text) = absolute.to_str() else {
         return refuse("is not UTF-8".into());
     };
@@ -115,7 +121,8 @@ fn scratch(prefix: &Path) -> String {
 pub(super) fn install(stage: &Path, prefix: &Path) -> Result<()> {
     let parent = prefix.parent().context("a prefix has a parent")?;
     let _lock = own(prefix, parent)?;
-    if let Some(before) = manifest::read(prefix)? {
+    let before = manifest::read(prefix)?;
+    if let Some(before) = &before {
         before.expect_untouched(prefix)?;
     }
     let part = tempfile::Builder::new()
@@ -124,13 +131,32 @@ pub(super) fn install(stage: &Path, prefix: &Path) -> Result<()> {
         .with_context(|| cannot_write(prefix, parent))?;
     let new = part.path().join("new");
     copy(stage, &new)?;
-    if prefix.exists() {
-        // The old one is then in `part`, which is removed.
+    if !prefix.exists() {
+        return fs::rename(&new, prefix)
+            .with_context(|| format!("cannot rename to {}", prefix.display()));
+    }
+    let exchange = || {
         renameat2(AT_FDCWD, &new, AT_FDCWD, prefix, RenameFlags::RENAME_EXCHANGE)
             .with_context(|| format!("cannot switch {}", prefix.display()))
-    } else {
-        fs::rename(&new, prefix).with_context(|| format!("cannot rename to {}", prefix.display()))
+    };
+    exchange()?;
+    // The old one is `new` now. What came into it since it was looked at is somebody's.
+    if let Some(before) = &before
+        && let Err(touched) = before.expect_untouched(&new)
+    {
+        exchange()?;
+        return Err(touched);
     }
+    discard(&part.keep(), &new, before.as_ref())
+}
+
+/// Removes a directory that was moved away, by its manifest, and the one that it is in.
+fn discard(part: &Path, old: &Path, manifest: Option<&Manifest>) -> Result<()> {
+    match manifest {
+        Some(manifest) => manifest.remove_from(old)?,
+        None => fs::remove_dir(old).with_context(|| format!("cannot remove {}", old.display()))?,
+    }
+    fs::remove_dir(part).with_context(|| format!("cannot remove {}", part.display()))
 }
 
 /// Makes the parent, waits for whoever installs there, and clears away what was interrupted.
@@ -145,8 +171,14 @@ fn own(prefix: &Path, parent: &Path) -> Result<Flock<File>> {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.starts_with(&scratch(prefix)) {
-            fs::remove_dir_all(&path)
-                .with_context(|| format!("cannot remove {}", path.display()))?;
+            let old = path.join(OLD);
+            if let Ok(Some(manifest)) = manifest::read(&old) {
+                discard(&path, &old, Some(&manifest))?;
+            } else {
+                // A copy that was not finished, or what is left of a removal that was.
+                fs::remove_dir_all(&path)
+                    .with_context(|| format!("cannot remove {}", path.display()))?;
+            }
         }
     }
     Ok(lock)
@@ -158,22 +190,31 @@ fn own(prefix: &Path, parent: &Path) -> Result<Flock<File>> {
 /// Where the prefix is not ours or was touched: nothing is removed then.
 pub(super) fn uninstall(prefix: &Path) -> Result<usize> {
     let prefix = allowed(prefix)?;
+    let parent = prefix.parent().context("a prefix has a parent")?;
+    if manifest::read(&prefix)?.is_some() {
+        nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK)
+            .with_context(|| cannot_write(&prefix, parent))?;
+    }
+    let _lock = if parent.exists() { Some(own(&prefix, parent)?) } else { None };
     let Some(manifest) = manifest::read(&prefix)? else {
         bail!("--prefix '{}': there is nothing", prefix.display());
     };
     manifest.expect_untouched(&prefix)?;
-    let parent = prefix.parent().context("a prefix has a parent")?;
-    nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK)
-        .with_context(|| cannot_write(&prefix, parent))?;
-    alternatives::remove(&prefix)?;
-    let _lock = own(&prefix, parent)?;
     // In one step: a program that starts meanwhile has both libraries or none.
     let part = tempfile::Builder::new()
         .prefix(&scratch(&prefix))
         .tempdir_in(parent)
         .with_context(|| cannot_write(&prefix, parent))?;
-    fs::rename(&prefix, part.path().join("old"))
-        .with_context(|| format!("cannot remove {}", prefix.display()))?;
+    let old = part.path().join(OLD);
+    fs::rename(&prefix, &old).with_context(|| format!("cannot remove {}", prefix.display()))?;
+    // What came into it since it was looked at is somebody's.
+    let removable = manifest.expect_untouched(&old).and_then(|()| alternatives::remove(&prefix));
+    if let Err(why) = removable {
+        fs::rename(&old, &prefix)
+            .with_context(|| format!("cannot put {} back", part.keep().display()))?;
+        return Err(why);
+    }
+    discard(&part.keep(), &old, Some(&manifest))?;
     Ok(manifest.files.len())
 }
 
@@ -197,123 +238,5 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::build::{
-        manifest::{MANIFEST, Manifest},
-        tree,
-    };
-
-    fn stage(directory: &Path, text: &str) -> PathBuf {
-        let stage = directory.join("stage");
-        let _ = fs::remove_dir_all(&stage);
-        fs::create_dir_all(stage.join("lib")).unwrap();
-        fs::create_dir_all(stage.join("share/rdnafix")).unwrap();
-        fs::write(stage.join("lib/a.so.1"), text).unwrap();
-        std::os::unix::fs::symlink("a.so.1", stage.join("lib/a.so")).unwrap();
-        let files: BTreeMap<_, _> = tree::contents(&stage).unwrap();
-        let manifest = Manifest {
-            rdnafix: "0".into(),
-            release: "6.4.3".into(),
-            patched: true,
-            components: Vec::new(),
-            tools: Vec::new(),
-            files,
-        };
-        fs::write(stage.join(MANIFEST), serde_json::to_string(&manifest).unwrap()).unwrap();
-        stage
-    }
-
-    #[test]
-    fn what_is_installed_is_replaced_and_removed_without_a_trace() {
-        let directory = tempfile::tempdir().unwrap();
-        let prefix = directory.path().join("opt/rocm-patched");
-        // As an interrupted installation leaves it; and a neighbour's.
-        fs::create_dir_all(directory.path().join("opt/.rocm-patched.rdnafix-abc/new")).unwrap();
-        let neighbour = directory.path().join("opt/.rocm-patched-2.rdnafix-abc");
-        fs::create_dir_all(&neighbour).unwrap();
-        install(&stage(directory.path(), "1"), &prefix).unwrap();
-        install(&stage(directory.path(), "2"), &prefix).unwrap();
-        assert_eq!(fs::read_to_string(prefix.join("lib/a.so")).unwrap(), "2");
-        assert_eq!(uninstall(&prefix).unwrap(), 2);
-        fs::remove_dir(&neighbour).unwrap();
-        assert!(fs::read_dir(directory.path().join("opt")).unwrap().next().is_none());
-    }
-
-    #[test]
-    fn files_that_changed_since_are_kept_and_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let prefix = directory.path().join("rocm-patched");
-        let stage = stage(directory.path(), "1");
-        install(&stage, &prefix).unwrap();
-        for (file, text) in [("lib/a.so.1", "mine"), ("lib/b.so", "mine too")] {
-            fs::write(prefix.join(file), text).unwrap();
-            for error in [uninstall(&prefix).unwrap_err(), install(&stage, &prefix).unwrap_err()] {
-                assert!(error.to_string().contains(file), "{error}");
-            }
-            assert!(prefix.join(file).exists());
-            fs::write(prefix.join("lib/a.so.1"), "1").unwrap();
-        }
-    }
-
-    #[test]
-    fn a_prefix_that_is_not_ours_is_left_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("file"), "").unwrap();
-        let other = tempfile::tempdir().unwrap();
-        let error = install(&stage(other.path(), "1"), directory.path()).unwrap_err().to_string();
-        assert!(error.contains("rdnafix did not make it"), "{error}");
-        assert!(uninstall(directory.path()).is_err());
-        assert!(directory.path().join("file").exists());
-    }
-
-    #[test]
-    fn directories_of_the_system_are_no_prefixes() {
-        let home = std::env::var("HOME").unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let link = directory.path().join("link");
-        std::os::unix::fs::symlink("/usr", &link).unwrap();
-        let through = link.join("share/x");
-        for bad in [
-            "/",
-            "/usr",
-            "/usr/local",
-            "/usr/lib/x86_64-linux-gnu",
-            "/opt",
-            "/opt/rocm",
-            "/tmp",
-            "/etc/x",
-            "/a/../usr",
-            "/tmp/a:b",
-            "/tmp/$x",
-            &home,
-            link.to_str().unwrap(),
-            through.to_str().unwrap(),
-        ] {
-            assert!(allowed(Path::new(bad)).is_err(), "{bad}");
-        }
-        for good in ["/opt/rocm-patched-6.4.3", "/usr/local/rocm-patched", "/tmp/a b", "/var/tmp/a"]
-        {
-            assert_eq!(allowed(Path::new(good)).unwrap(), Path::new(good));
-        }
-    }
-
-    #[test]
-    fn the_script_puts_any_directory_first_and_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let prefix = directory.path().join("it's a prefix");
-        let env = directory.path().join("env.sh");
-        fs::write(&env, script(&prefix)).unwrap();
-        let said = std::process::Command::new("sh")
-            .args([
-                "-euc",
-                "unset LD_LIBRARY_PATH; . \"$0\"; . \"$0\"; printf %s \"$LD_LIBRARY_PATH\"",
-            ])
-            .arg(&env)
-            .output()
-            .unwrap();
-        assert_eq!(String::from_utf8_lossy(&said.stdout), prefix.join("lib").display().to_string());
-    }
-}
+#[path = "prefix_tests.rs"]
+mod tests;

@@ -204,9 +204,11 @@ impl Plan {
         )?;
 
         let inputs = Inputs::new("build").and(&tree_made).and(&configured);
-        let there = || compile::library(component, &objects).is_ok();
-        let hash = work.step(&format!("build-{name}"), &inputs, there, |log| {
-            compile::build(component, &objects, &tools, machine.jobs, log, work.progress())
+        let sum = work.path("obj").join(format!("{name}.sha256"));
+        let as_built = || compile::is_as_built(component, &objects, &sum);
+        let hash = work.step(&format!("build-{name}"), &inputs, as_built, |log| {
+            compile::build(component, &objects, &tools, machine.jobs, log, work.progress())?;
+            Ok(fs::write(&sum, tree::hash(&compile::library(component, &objects)?)?)?)
         })?;
         let of_upstream = !matches!(self.from, From::Directory(_))
             || fs::read_to_string(&place)?.ends_with(&component.tarball);

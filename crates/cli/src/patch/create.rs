@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -26,6 +27,12 @@ pub(super) fn create(args: &CreateArgs) -> Result<ExitCode> {
     }
     let parent = std::path::absolute(&args.out)?;
     let parent = parent.parent().with_context(|| format!("--out '{out}': is no directory"))?;
+    let within = |parent: PathBuf| {
+        fs::canonicalize(&args.source).is_ok_and(|source| parent.starts_with(source))
+    };
+    if fs::canonicalize(parent).is_ok_and(within) {
+        bail!("--out '{out}': is in the tree of --source; name a directory elsewhere");
+    }
     let version = args.version.as_deref().unwrap_or_default();
     if !version.chars().all(|c| c.is_ascii_graphic()) {
         bail!("--version '{}': a version is one word", version.escape_default());

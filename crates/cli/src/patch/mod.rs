@@ -4,6 +4,7 @@ mod args;
 mod blob;
 mod create;
 mod find;
+mod held;
 pub(crate) mod port;
 pub(crate) mod series;
 mod state;
@@ -22,6 +23,7 @@ use serde::Serialize;
 pub(crate) use self::args::PatchArgs;
 use self::args::{PatchCommand, SourceArgs};
 use self::find::Found;
+use self::held::Held;
 use self::series::Series;
 use self::state::State;
 use self::tree::Tree;
@@ -70,6 +72,7 @@ pub(crate) fn apply_series(series: &Series, root: &Path) -> Result<()> {
     let tree = Tree::read(root, series)?;
     let mut new = tree.clone();
     all_patches(&mut new, series, Direction::Apply).with_context(|| series.name())?;
+    let _held = Held::new()?;
     new.stage(&tree, root)?.commit().map(drop)
 }
 
@@ -228,6 +231,7 @@ fn for_each_component(
     let candidates = find::candidates(&args.source, all, args.series.as_deref())?;
     let mut done = Vec::new();
     let mut staged = Vec::new();
+    let _held = Held::new()?;
     for of_it in candidates.chunk_by(|a, b| a.series.component == b.series.component) {
         let mut tried = Vec::new();
         for found in of_it {

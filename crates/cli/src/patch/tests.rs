@@ -104,3 +104,36 @@ fn the_mode_of_a_file_stays() {
     after.stage(&before, root.path()).unwrap().commit().unwrap();
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o750);
 }
+
+#[test]
+fn links_and_pipes_in_a_tree_are_refused() {
+    let text = b"Subject: [PATCH] f\n---\ndiff --git a/d/f b/d/f\n--- a/d/f\n+++ b/d/f\n@@ -1 +1,2 @@\n one\n+two\n";
+    let series = Series {
+        component: "c".to_owned(),
+        version: "1".to_owned(),
+        patches: vec![super::series::parse("f.patch", text).unwrap()],
+    };
+    let refused = |make: &dyn Fn(&Path)| {
+        let root = tempfile::tempdir().unwrap();
+        make(root.path());
+        Tree::read(root.path(), &series).unwrap_err().to_string()
+    };
+    let link = |from: &Path, to: &Path| std::os::unix::fs::symlink(from, to).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("f"), "one\n").unwrap();
+    let file = |root: &Path| {
+        fs::create_dir(root.join("d")).unwrap();
+        link(&elsewhere.path().join("f"), &root.join("d/f"));
+    };
+    let directory = |root: &Path| link(elsewhere.path(), &root.join("d"));
+    let pipe = |root: &Path| {
+        fs::create_dir(root.join("d")).unwrap();
+        nix::unistd::mkfifo(&root.join("d/f"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    };
+    for (make, named) in
+        [(&file as &dyn Fn(&Path), "d/f: "), (&directory, "/d: "), (&pipe, "d/f: ")]
+    {
+        let error = refused(make);
+        assert!(error.contains(named) && error.contains("no regular file"), "{error}");
+    }
+}

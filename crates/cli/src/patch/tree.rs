@@ -33,6 +33,7 @@ impl Tree {
         for file in series.files() {
             let file = file?;
             let path = root.join(&file);
+            expect_own(root, &path)?;
             let content = match fs::read(&path) {
                 Ok(content) => Some(content),
                 Err(error)
@@ -145,6 +146,23 @@ impl Staged {
         }
         Ok(done)
     }
+}
+
+/// That a file, where it is there, is the tree's own: a link would be replaced, or lead out of
+/// the tree, and reading a pipe would not end.
+fn expect_own(root: &Path, path: &Path) -> Result<()> {
+    let parts = path.ancestors().take_while(|part| *part != root);
+    for part in parts {
+        let Ok(about) = part.symlink_metadata() else { continue };
+        let as_expected = if part == path { about.is_file() } else { about.is_dir() };
+        if !as_expected && (part == path || about.is_symlink()) {
+            bail!(
+                "{}: is a link or no regular file, which a patch cannot change and give back",
+                part.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// One file after a part of a patch; `None` is no file.
