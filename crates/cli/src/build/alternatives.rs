@@ -77,23 +77,24 @@ pub(super) fn set(prefix: &Path) -> Result<Option<String>> {
     }))
 }
 
-/// Takes an overlay out of the alternatives, if it is one.
+/// Takes an overlay out of the alternatives, if it is one. Gives whether it was.
 ///
 /// # Errors
 /// Where only root could.
-pub(super) fn remove(prefix: &Path) -> Result<()> {
+pub(super) fn remove(prefix: &Path) -> Result<bool> {
     let query = Command::new("update-alternatives").args(["--query", NAME]).output();
     let wanted = format!("Alternative: {}", prefix.display());
     let is_one = query.is_ok_and(|query| {
         String::from_utf8_lossy(&query.stdout).lines().any(|line| line == wanted)
     });
     if !is_one {
-        return Ok(());
+        return Ok(false);
     }
     if !nix::unistd::geteuid().is_root() {
         bail!("{DEFAULT_LINK} may lead to {}: only root can take it back", prefix.display());
     }
-    run(&["--remove", NAME, &prefix.display().to_string()])
+    run(&["--remove", NAME, &prefix.display().to_string()])?;
+    Ok(true)
 }
 
 fn run(arguments: &[&str]) -> Result<()> {

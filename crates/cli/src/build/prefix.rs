@@ -125,7 +125,7 @@ pub(super) fn install(stage: &Path, prefix: &Path) -> Result<()> {
     if let Some(before) = &before {
         before.expect_untouched(prefix)?;
     }
-    let part = tempfile::Builder::new()
+    let mut part = tempfile::Builder::new()
         .prefix(&scratch(prefix))
         .tempdir_in(parent)
         .with_context(|| cannot_write(prefix, parent))?;
@@ -141,13 +141,15 @@ pub(super) fn install(stage: &Path, prefix: &Path) -> Result<()> {
     };
     exchange()?;
     // The old one is `new` now. What came into it since it was looked at is somebody's.
+    part.disable_cleanup(true);
     if let Some(before) = &before
         && let Err(touched) = before.expect_untouched(&new)
     {
         exchange()?;
+        part.disable_cleanup(false);
         return Err(touched);
     }
-    discard(&part.keep(), &new, before.as_ref())
+    discard(part.path(), &new, before.as_ref())
 }
 
 /// Removes a directory that was moved away, by its manifest, and the one that it is in.
@@ -201,20 +203,32 @@ pub(super) fn uninstall(prefix: &Path) -> Result<usize> {
     };
     manifest.expect_untouched(&prefix)?;
     // In one step: a program that starts meanwhile has both libraries or none.
-    let part = tempfile::Builder::new()
+    let mut part = tempfile::Builder::new()
         .prefix(&scratch(&prefix))
         .tempdir_in(parent)
         .with_context(|| cannot_write(&prefix, parent))?;
     let old = part.path().join(OLD);
-    fs::rename(&prefix, &old).with_context(|| format!("cannot remove {}", prefix.display()))?;
-    // What came into it since it was looked at is somebody's.
-    let removable = manifest.expect_untouched(&old).and_then(|()| alternatives::remove(&prefix));
-    if let Err(why) = removable {
-        fs::rename(&old, &prefix)
-            .with_context(|| format!("cannot put {} back", part.keep().display()))?;
+    // While the overlay is there: update-alternatives forgets what is gone, and leaves its link.
+    let was_an_alternative = alternatives::remove(&prefix)?;
+    let moved = fs::rename(&prefix, &old)
+        .with_context(|| format!("cannot remove {}", prefix.display()))
+        .and_then(|()| {
+            // What came into it since it was looked at is somebody's.
+            part.disable_cleanup(true);
+            manifest.expect_untouched(&old).or_else(|touched| {
+                fs::rename(&old, &prefix)
+                    .with_context(|| format!("cannot put {} back", old.display()))?;
+                part.disable_cleanup(false);
+                Err(touched)
+            })
+        });
+    if let Err(why) = moved {
+        if was_an_alternative {
+            alternatives::set(&prefix)?;
+        }
         return Err(why);
     }
-    discard(&part.keep(), &old, Some(&manifest))?;
+    discard(part.path(), &old, Some(&manifest))?;
     Ok(manifest.files.len())
 }
 

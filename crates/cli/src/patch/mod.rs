@@ -229,9 +229,10 @@ fn for_each_component(
     mut act: impl FnMut(&Found<'_>, &Tree, State) -> Result<Step>,
 ) -> Result<Vec<Done>> {
     let candidates = find::candidates(&args.source, all, args.series.as_deref())?;
+    // Before what is staged, so that it is dropped after it.
+    let _held = Held::new()?;
     let mut done = Vec::new();
     let mut staged = Vec::new();
-    let _held = Held::new()?;
     for of_it in candidates.chunk_by(|a, b| a.series.component == b.series.component) {
         let mut tried = Vec::new();
         for found in of_it {
