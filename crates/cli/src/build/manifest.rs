@@ -132,10 +132,12 @@ impl Manifest {
     /// The files that were.
     pub(super) fn expect_untouched(&self, prefix: &Path) -> Result<()> {
         let mut there = everything(prefix)?;
-        there.remove(Path::new(MANIFEST));
-        for directory in self.directories() {
-            there.remove(&directory);
-        }
+        // A link in their place leads to what is somebody's.
+        there.retain(|path, what| {
+            let ours = path == Path::new(MANIFEST) && !what.starts_with("-> ")
+                || what == DIRECTORY && self.directories().contains(path);
+            !ours
+        });
         let mut touched = Vec::new();
         for (path, wanted) in &self.files {
             match there.remove(path) {
@@ -158,6 +160,8 @@ impl Manifest {
     }
 }
 
+const DIRECTORY: &str = "a directory";
+
 /// All that is in a directory: files by their hashes, and whatever else there is.
 fn everything(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let mut found = BTreeMap::new();
@@ -168,6 +172,8 @@ fn everything(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
             tree::hash(entry.path())?
         } else if kind.is_symlink() {
             format!("-> {}", fs::read_link(entry.path())?.display())
+        } else if kind.is_dir() {
+            DIRECTORY.to_owned()
         } else {
             "no file".to_owned()
         };

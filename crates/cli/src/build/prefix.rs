@@ -13,6 +13,9 @@ use super::{alternatives, manifest};
 
 /// What an overlay is called while it is removed.
 const OLD: &str = "old";
+/// What a new one is called, or the one that it has replaced; and while it is copied.
+const NEW: &str = "new";
+const COPY: &str = "copy";
 
 /// Directories of the system, and those that hold other people's. An overlay is a directory of
 /// its own in one of the latter.
@@ -129,8 +132,9 @@ pub(super) fn install(stage: &Path, prefix: &Path) -> Result<()> {
         .prefix(&scratch(prefix))
         .tempdir_in(parent)
         .with_context(|| cannot_write(prefix, parent))?;
-    let new = part.path().join("new");
-    copy(stage, &new)?;
+    let (unfinished, new) = (part.path().join(COPY), part.path().join(NEW));
+    copy(stage, &unfinished)?;
+    fs::rename(&unfinished, &new)?;
     if !prefix.exists() {
         return fs::rename(&new, prefix)
             .with_context(|| format!("cannot rename to {}", prefix.display()));
@@ -173,14 +177,23 @@ fn own(prefix: &Path, parent: &Path) -> Result<Flock<File>> {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.starts_with(&scratch(prefix)) {
-            let old = path.join(OLD);
-            if let Ok(Some(manifest)) = manifest::read(&old) {
-                discard(&path, &old, Some(&manifest))?;
-            } else {
-                // A copy that was not finished, or what is left of a removal that was.
-                fs::remove_dir_all(&path)
-                    .with_context(|| format!("cannot remove {}", path.display()))?;
+            // A copy that was not finished is ours. An overlay goes by its manifest, and what is
+            // not in that stays and is named.
+            let _ = fs::remove_dir_all(path.join(COPY));
+            for part in
+                [OLD, NEW].map(|part| path.join(part)).into_iter().filter(|part| part.exists())
+            {
+                match manifest::read(&part) {
+                    Ok(Some(manifest)) => manifest.remove_from(&part)?,
+                    _ => fs::remove_dir(&part).with_context(|| {
+                        format!(
+                            "{}: left by an interrupted command, and not empty: look at it",
+                            part.display()
+                        )
+                    })?,
+                }
             }
+            fs::remove_dir(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }
     Ok(lock)

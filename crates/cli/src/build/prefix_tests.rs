@@ -176,3 +176,22 @@ fn the_script_puts_any_directory_first_and_once() {
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&said.stdout), prefix.join("lib").display().to_string());
 }
+
+#[test]
+fn a_leftover_with_something_else_in_it_and_a_linked_directory_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let prefix = directory.path().join("rocm-patched");
+    let users = directory.path().join(scratch(&prefix) + "x").join(OLD).join("lib/users");
+    fs::create_dir_all(users.parent().unwrap()).unwrap();
+    fs::write(&users, "mine").unwrap();
+    assert!(install(&stage(directory.path(), "1"), &prefix).is_err());
+    assert!(users.exists());
+    fs::remove_dir_all(directory.path().join(scratch(&prefix) + "x")).unwrap();
+
+    install(&stage(directory.path(), "1"), &prefix).unwrap();
+    let elsewhere = directory.path().join("elsewhere");
+    fs::rename(prefix.join("share"), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, prefix.join("share")).unwrap();
+    assert!(format!("{:#}", uninstall(&prefix).unwrap_err()).contains("added: "));
+    assert!(elsewhere.join("rdnafix/manifest.json").exists());
+}
