@@ -28,18 +28,22 @@ fn a_child_that_is_forked_after_the_first_use_gets_the_answers_of_stock() {
     on_a_gpu("robust_fork", &["after"]).ending_with(0).as_the_policy_says(2);
 }
 
+/// Silent: a child's copy of a stream that another thread was writing to need not work.
+fn fork_of_threads(when: &str) {
+    let program = with_stand_in("robust_fork_of_threads");
+    let pair = same(program, |run| run.arg(when).env("STUB_SILENT", "1").on("gfx1030"));
+    pair.printing("25 children ended well\n").ending_with(0);
+}
+
 #[test]
 fn a_child_that_is_forked_while_other_threads_call_can_call_too() {
-    let pair = same(with_stand_in("robust_fork_of_threads"), |run| run.arg("used").on("gfx1030"));
-    pair.printing("25 children ended well\n").ending_with(0);
+    fork_of_threads("used");
 }
 
 #[test]
 fn a_child_that_is_forked_while_other_threads_call_for_the_first_time_can_call_too() {
     for _ in 0..10 {
-        let program = with_stand_in("robust_fork_of_threads");
-        let pair = same(program, |run| run.arg("first").on("gfx1030"));
-        pair.printing("25 children ended well\n").ending_with(0);
+        fork_of_threads("first");
     }
 }
 

@@ -1,6 +1,7 @@
 /* A libamdhip64 that never calls the HSA functions, as a statically linked one would: what
- * was called is written to standard output. STUB_REFUSES=1 makes it refuse non-coherent
- * memory and advice. The last error is kept until it is read, as HIP 7 does. */
+ * was called is written to standard output, or not with STUB_SILENT=1: then it shares nothing
+ * between threads, as the child of a fork among them needs it. STUB_REFUSES=1 makes it refuse
+ * non-coherent memory and advice. The last error is kept until it is read, as HIP 7 does. */
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,11 +9,15 @@
 static _Alignas(4096) char memory[1 << 20];
 static int last_error;
 
-static int refuses(void)
+static int is_set(const char *name)
 {
-	const char *set = getenv("STUB_REFUSES");
+	const char *set = getenv(name);
 	return set && *set == '1';
 }
+
+static int refuses(void) { return is_set("STUB_REFUSES"); }
+
+#define say(...) (is_set("STUB_SILENT") ? 0 : printf(__VA_ARGS__))
 
 static int done(int error)
 {
@@ -23,7 +28,7 @@ static int done(int error)
 
 int hipMallocManaged(void **ptr, size_t size, unsigned flags)
 {
-	printf("hipMallocManaged(%zu, %#x)\n", size, flags);
+	say("hipMallocManaged(%zu, %#x)\n", size, flags);
 	if (!ptr || !size || (flags != 1 && flags != 2))
 		return done(1);
 	*ptr = memory;
@@ -32,13 +37,13 @@ int hipMallocManaged(void **ptr, size_t size, unsigned flags)
 
 int hipMemAdvise(const void *ptr, size_t size, int advice, int device)
 {
-	printf("hipMemAdvise(%s, %zu, %d, %d)\n", ptr == memory ? "the allocation" : "?", size, advice, device);
+	say("hipMemAdvise(%s, %zu, %d, %d)\n", ptr == memory ? "the allocation" : "?", size, advice, device);
 	return done(refuses() ? 801 : 0);
 }
 
 int hipHostMalloc(void **ptr, size_t size, unsigned flags)
 {
-	printf("hipHostMalloc(%zu, %#x)\n", size, flags);
+	say("hipHostMalloc(%zu, %#x)\n", size, flags);
 	if (!ptr || (flags & 0x80000000u && refuses()))
 		return done(2);
 	*ptr = memory;
@@ -47,21 +52,21 @@ int hipHostMalloc(void **ptr, size_t size, unsigned flags)
 
 int hipHostAlloc(void **ptr, size_t size, unsigned flags)
 {
-	printf("hipHostAlloc(%zu, %#x)\n", size, flags);
+	say("hipHostAlloc(%zu, %#x)\n", size, flags);
 	*ptr = memory;
 	return done(0);
 }
 
 int hipMemAllocHost(void **ptr, size_t size)
 {
-	printf("hipMemAllocHost(%zu)\n", size);
+	say("hipMemAllocHost(%zu)\n", size);
 	*ptr = memory;
 	return done(0);
 }
 
 int hipHostGetFlags(unsigned *flags, void *ptr)
 {
-	printf("hipHostGetFlags\n");
+	say("hipHostGetFlags\n");
 	*flags = (char *)ptr >= memory && (char *)ptr < memory + sizeof memory ? 0x80000000u : 0;
 	return done(0);
 }
