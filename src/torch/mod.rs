@@ -110,15 +110,15 @@ fn only_rdna12() -> bool {
     !seen.is_empty() && seen.iter().all(rdna12)
 }
 
-unsafe extern "C" {
-    /// `char __libc_single_threaded` of <sys/single_threaded.h>, glibc 2.32
-    static __libc_single_threaded: std::ffi::c_char;
-}
-
-/// Whether this thread is the only one, so that nobody else reads the environment.
+/// Whether this thread is the only one, so that nobody else reads the environment. By the links
+/// of a directory, of which each thread is one (`proc_task_getattr` of fs/proc/base.c, Linux 6.12):
+/// `__libc_single_threaded` is not in every glibc that the packages are for.
 fn alone() -> bool {
-    // SAFETY: a byte that glibc sets before any constructor runs; reading it is what it is for.
-    unsafe { (&raw const __libc_single_threaded).read_volatile() != 0 }
+    // SAFETY: the structure is plain integers, and written only by the call.
+    unsafe {
+        let mut found: libc::stat = std::mem::zeroed();
+        libc::stat(c"/proc/self/task".as_ptr(), &raw mut found) == 0 && found.st_nlink == 3
+    }
 }
 
 /// Whether the program has not started: the library was preloaded, which is before the C
