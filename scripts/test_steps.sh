@@ -68,7 +68,7 @@ step_threads() {
 of_patches=(patch_policy patches 'port_*' cli_patch 'cli_build*' equivalence pytorch_patch)
 of_releases=(cli_root clients golden 'releases_*')
 of_fidelity=(kfdtest rocrtst)
-of_packages=(packages)
+of_packages=(packages packages_many)
 # Those of e2e that also run with the programs in the root of each other release.
 of_every_release=(found_by_testing robustness_loader robustness_process)
 
@@ -181,11 +181,11 @@ step_packages() {
     local -a options=()
     local file
     if [[ $install == no ]]; then options=(--no-install); fi
-    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
+    SOURCE_DATE_EPOCH=$(source_date)
     RDNAFIX_TEST_PACKAGES=$(target_directory)/packages
     RDNAFIX_TEST_PACKAGING=$(scripts/package.sh --tools)
     rm -rf "$RDNAFIX_TEST_PACKAGES"
-    scripts/package.sh "${options[@]}" --out "$RDNAFIX_TEST_PACKAGES"
+    scripts/release.sh "${options[@]}" --out "$RDNAFIX_TEST_PACKAGES"
     say "## the same again, from another directory and from nothing"
     mkdir "$work/again"
     { git ls-files -z 2>/dev/null || find . -path ./target -prune -o -type f -print0; } |
@@ -193,7 +193,7 @@ step_packages() {
     (
         unset CARGO_TARGET_DIR
         RDNAFIX_PACKAGE_TARGET=$work/again/target \
-            "$work/again/scripts/package.sh" "${options[@]}" --out "$work/packages"
+            "$work/again/scripts/release.sh" "${options[@]}" --out "$work/packages"
     )
     for file in "$RDNAFIX_TEST_PACKAGES"/*; do
         cmp "$file" "$work/packages/${file##*/}"
@@ -215,7 +215,7 @@ step_examples() {
 
 step_shell() {
     command -v shellcheck >/dev/null || skip "no shellcheck here"
-    shellcheck --external-sources .ci/run scripts/*.sh packaging/drop-ins/*.sh
+    shellcheck --external-sources .ci/run scripts/*.sh packaging/drop-ins/*.sh examples/*.sbatch
 }
 
 step_licenses() {
