@@ -46,7 +46,8 @@ const FUNCTIONS: [(&str, &str); 9] = [
 
 /// The constants that they use, as the kernel's headers have them.
 fn constants(source: &Source) -> String {
-    let uapi = |file: &str, of: &[&str]| defines(&read(&source.tree, &format!("include/uapi/{file}")), of);
+    let uapi =
+        |file: &str, of: &[&str]| defines(&read(&source.tree, &format!("include/uapi/{file}")), of);
     let driver = |file: &str| read(&source.tree, &format!("{DRIVER}/{file}"));
     uapi("drm/amdgpu_drm.h", &["AMDGPU_VM_MTYPE_", "AMDGPU_VM_PAGE_", "AMDGPU_GEM_CREATE_"])
         + &uapi("linux/kfd_ioctl.h", &["KFD_IOC_ALLOC_MEM_FLAGS_"])
@@ -121,7 +122,9 @@ fn answers(source: &Source, tree: &Path, stock: bool) -> Answers {
     for (name, file) in [("CONSTANTS", "constants.h"), ("FUNCTIONS", "functions.c")] {
         gcc.arg(format!("-D{name}=\"{}\"", path(file).display()));
     }
-    succeed(gcc.arg(root().join("tests/programs/kernel_decision.c")).arg("-o").arg(path("program")));
+    succeed(
+        gcc.arg(root().join("tests/programs/kernel_decision.c")).arg("-o").arg(path("program")),
+    );
     let said = text(&succeed(&mut Command::new(path("program"))).stdout);
     let mut answers = Answers::new();
     for line in said.lines() {

@@ -57,7 +57,8 @@ impl Source {
         let root = Path::new(value["path"].as_str().expect("a path"));
         let tarball = root.join(format!("usr/src/linux-source-{version}.tar.xz"));
         let mut hash = DefaultHasher::new();
-        (PARTS, fs::read(root.join("packages")).expect("a root lists its packages")).hash(&mut hash);
+        (PARTS, fs::read(root.join("packages")).expect("a root lists its packages"))
+            .hash(&mut hash);
         let tree = cache().join(format!("linux-source-{version}-{:016x}", hash.finish()));
         let lock = File::create(cache().join(format!("linux-source-{version}.lock")));
         let lock = lock.expect("the cache is writable");
