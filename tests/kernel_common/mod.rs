@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub mod decide;
 pub mod extract;
 
 use std::fs::{self, File};
