@@ -64,8 +64,9 @@ fn uapi_svm(source: &Source) -> String {
     for line in lines_with(&header, "KFD_IOCTL_SVM_") {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["#define", name, value] => writeln!(lines, "{name} = {value}").expect("a string"),
-            [name, "=", value, ..] => writeln!(lines, "{name} = {value}").expect("a string"),
+            ["#define", name, value] | [name, "=", value, ..] => {
+                writeln!(lines, "{name} = {value}").expect("a string");
+            }
             _ => {}
         }
     }

@@ -156,6 +156,7 @@ roots are kept, in rdnafix/roots [default: ~/.cache].";
 ///
 /// PROGRAM runs twice, or up to four times, and reads nothing from stdin. Its output is not shown,
 /// unless a run fails or the runs print different things, addresses aside.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option that is given or not")]
 #[derive(Debug, clap::Args)]
 #[command(after_help = COMPARE_HELP)]
 pub(crate) struct CompareArgs {
