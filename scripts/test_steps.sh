@@ -64,8 +64,9 @@ step_threads() {
         --target-dir "$(target_directory)/tsan" without_locks -- --test-threads=1
 }
 
-# The test files of the steps patches, releases and fidelity; all others are those of e2e.
+# The test files of the steps patches, kernel, releases and fidelity; all others are those of e2e.
 of_patches=(patch_policy patches 'port_*' cli_patch 'cli_build*' equivalence pytorch_patch)
+of_kernel=('kernel_*')
 of_releases=(cli_root clients golden 'releases_*')
 of_fidelity=(kfdtest rocrtst)
 of_packages=(packages packages_many)
@@ -84,7 +85,7 @@ step_e2e() {
     for file in tests/*.rs; do
         name=$(basename "$file" .rs)
         [[ $quick == no || $name == cli_* ]] || continue
-        is_one_of "$name" "${of_patches[@]}" "${of_releases[@]}" "${of_fidelity[@]}" "${of_packages[@]}" || tests+=("$name")
+        is_one_of "$name" "${of_patches[@]}" "${of_kernel[@]}" "${of_releases[@]}" "${of_fidelity[@]}" "${of_packages[@]}" || tests+=("$name")
     done
     run_tests e2e "${tests[@]}"
 }
@@ -153,6 +154,10 @@ step_roots() {
 
 step_patches() {
     run_tests patches "${of_patches[@]}"
+}
+
+step_kernel() {
+    run_tests kernel "${of_kernel[@]}"
 }
 
 step_releases() {
