@@ -64,11 +64,12 @@ step_threads() {
         --target-dir "$(target_directory)/tsan" without_locks -- --test-threads=1
 }
 
-# The test files of the steps patches, kernel, releases and fidelity; all others are those of e2e.
+# The test files of the steps patches, kernel, releases, fidelity and packages; all others are those of e2e.
 of_patches=(patch_policy patches 'port_*' cli_patch 'cli_build*' equivalence pytorch_patch)
 of_kernel=('kernel_*')
 of_releases=(cli_root clients golden 'releases_*')
 of_fidelity=(kfdtest rocrtst)
+of_packages=(packages)
 # Those of e2e that also run with the programs in the root of each other release.
 of_every_release=(found_by_testing robustness_loader robustness_process)
 
@@ -84,7 +85,7 @@ step_e2e() {
     for file in tests/*.rs; do
         name=$(basename "$file" .rs)
         [[ $quick == no || $name == cli_* ]] || continue
-        is_one_of "$name" "${of_patches[@]}" "${of_kernel[@]}" "${of_releases[@]}" "${of_fidelity[@]}" || tests+=("$name")
+        is_one_of "$name" "${of_patches[@]}" "${of_kernel[@]}" "${of_releases[@]}" "${of_fidelity[@]}" "${of_packages[@]}" || tests+=("$name")
     done
     run_tests e2e "${tests[@]}"
 }
@@ -180,6 +181,32 @@ step_fidelity() {
     run_tests fidelity "${of_fidelity[@]}"
 }
 
+step_packages() {
+    local -x SOURCE_DATE_EPOCH RDNAFIX_TEST_PACKAGES RDNAFIX_TEST_PACKAGING
+    local -a options=()
+    local file
+    if [[ $install == no ]]; then options=(--no-install); fi
+    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
+    RDNAFIX_TEST_PACKAGES=$(target_directory)/packages
+    RDNAFIX_TEST_PACKAGING=$(scripts/package.sh --tools)
+    rm -rf "$RDNAFIX_TEST_PACKAGES"
+    scripts/package.sh "${options[@]}" --out "$RDNAFIX_TEST_PACKAGES"
+    say "## the same again, from another directory and from nothing"
+    mkdir "$work/again"
+    { git ls-files -z 2>/dev/null || find . -path ./target -prune -o -type f -print0; } |
+        tar --create --null --files-from=- | tar --extract --directory="$work/again"
+    (
+        unset CARGO_TARGET_DIR
+        RDNAFIX_PACKAGE_TARGET=$work/again/target \
+            "$work/again/scripts/package.sh" "${options[@]}" --out "$work/packages"
+    )
+    for file in "$RDNAFIX_TEST_PACKAGES"/*; do
+        cmp "$file" "$work/packages/${file##*/}"
+    done
+    rm -rf "$work/again"
+    run_tests packages "${of_packages[@]}"
+}
+
 step_examples() {
     local file
     find_rocm || skip "no ROCm here (HIP and HSA headers and libraries)"
@@ -193,7 +220,7 @@ step_examples() {
 
 step_shell() {
     command -v shellcheck >/dev/null || skip "no shellcheck here"
-    shellcheck --external-sources .ci/run scripts/*.sh
+    shellcheck --external-sources .ci/run scripts/*.sh packaging/drop-ins/*.sh
 }
 
 step_licenses() {

@@ -69,9 +69,10 @@ pub(crate) struct Hip {
     advise: Advise,
     /// Only used to forget what was remembered of freed memory.
     address_range: Option<AddressRange>,
-    /// These four are for the cap on device memory only.
+    /// These five are for the cap on device memory only.
     total_memory: Option<TotalMemory>,
     stream_device: Option<StreamDevice>,
+    is_capturing: Option<StreamDevice>,
     malloc: Option<Alloc>,
     free: Option<Free>,
     /// Bytes by device number; 0 while unknown.
@@ -114,6 +115,8 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hip> {
                     total_memory: function(c"hipDeviceTotalMem")
                         .map(|address| std::mem::transmute::<*const (), TotalMemory>(address)),
                     stream_device: function(c"hipStreamGetDevice")
+                        .map(|address| std::mem::transmute::<*const (), StreamDevice>(address)),
+                    is_capturing: function(c"hipStreamIsCapturing")
                         .map(|address| std::mem::transmute::<*const (), StreamDevice>(address)),
                     malloc: function(c"hipMalloc")
                         .map(|address| std::mem::transmute::<*const (), Alloc>(address)),
@@ -178,17 +181,32 @@ impl Hip {
         }
     }
 
-    /// The device of a stream; the current one where HIP does not say (before 5.6).
+    /// The device of a stream; the current one where HIP does not say (before 5.6). `None` while
+    /// the stream is captured: nothing is allocated then, but by the graph when it runs.
     pub(crate) fn device_of(&self, stream: *mut c_void) -> Option<c_int> {
-        let Some(question) = self.stream_device else { return self.current_device() };
-        let mut device = 0;
+        // The null stream cannot be captured, and asking would end the capture of another.
+        if let Some(question) = self.is_capturing.filter(|_| !stream.is_null())
+            && self.of_stream(question, stream)? != 0
+        {
+            return None;
+        }
+        match self.stream_device {
+            Some(question) => self.of_stream(question, stream),
+            None => self.current_device(),
+        }
+    }
+
+    /// What HIP says of a stream; a failure leaves no error behind.
+    fn of_stream(&self, question: StreamDevice, stream: *mut c_void) -> Option<c_int> {
+        let mut answer = 0;
         let pending = self.error_pending();
-        // SAFETY: the function writes one int through the pointer; the stream is the program's.
-        let status = unsafe { question(stream, &raw mut device) };
+        // SAFETY: both functions of this type write one int (hipStreamCaptureStatus is an enum)
+        // through the pointer; the stream is the program's.
+        let status = unsafe { question(stream, &raw mut answer) };
         if status != SUCCESS && !pending {
             self.clear_error();
         }
-        (status == SUCCESS).then_some(device)
+        (status == SUCCESS).then_some(answer)
     }
 
     /// Has HIP itself say that there is no memory, by asking it for more than any GPU has, so

@@ -49,6 +49,9 @@ fn in_every_release_each_way_to_allocate_stops_at_the_cap() {
             let line = format!("{way}: {REFUSED}, again 0 0\n");
             assert!(out.contains(&line), "ROCm {name}: no {line} in\n{out}");
         }
+        if name == RELEASES[1] {
+            assert!(out.contains(&format!("hipMemCreate: {REFUSED}\n")), "ROCm {name}:\n{out}");
+        }
         let mut after = vec![
             "one that is too large",
             "a free of what was never allocated",
@@ -60,6 +63,10 @@ fn in_every_release_each_way_to_allocate_stops_at_the_cap() {
         ];
         if name != RELEASES[0] {
             after.push("a reset");
+        }
+        if !name.starts_with('5') {
+            after.push("a capture");
+            assert!(out.contains("captured: 0 0 0 0\n"), "ROCm {name}:\n{out}");
         }
         for what in after {
             let line = format!("after {what}: {REFUSED}\n");

@@ -231,9 +231,23 @@ fn the_rest_of_the_environment_and_its_order_stay_as_they_were() {
 }
 
 #[test]
-fn the_log_says_what_was_set() {
+fn the_log_says_what_pytorch_finds_whoever_set_it() {
     let program = common::alloc_probe();
-    let ran = Run::new(&program).env("RDNAFIX_LOG", "info").interposed().on("gfx1031").go();
     let line = format!("for PyTorch: {HIP}={BOTH}");
-    assert!(ran.stderr().contains(&line), "{}", ran.stderr());
+    // A shell sets it for what it starts, and does not use a GPU itself.
+    let script = format!("{}; true", program.display());
+    for run in [Run::new(&program), Run::new("/bin/sh").args(["-c", &script])] {
+        let ran = run.env("RDNAFIX_LOG", "info").interposed().on("gfx1031").go();
+        assert!(ran.stderr().contains(&line), "{}", ran.stderr());
+    }
+}
+
+#[test]
+fn the_switch_of_the_source_patches_is_one_of_the_library_too() {
+    let all = |value: &str| {
+        let run = Run::new("/usr/bin/env").env("PYTORCH_RDNA_ALLOC_DEFAULTS", value);
+        run.interposed().on("gfx1031").go().stdout().to_owned()
+    };
+    assert!(!all("0").contains(HIP), "{}", all("0"));
+    assert!(all("1").contains(&format!("{HIP}={BOTH}")), "{}", all("1"));
 }

@@ -144,6 +144,17 @@ static void from_threads(int allowed)
 	printf("threads: %s\n", most * 3 > allowed ? "TOO MUCH" : "never too much");
 }
 
+/* A capture allocates nothing, and its graph may never run. */
+static void capture()
+{
+	void *p = nullptr;
+	hipGraph_t graph = nullptr;
+	int begun = hipStreamBeginCapture(stream, hipStreamCaptureModeGlobal);
+	int got = hipMallocAsync(&p, 3 * tenth, stream), ended = hipStreamEndCapture(stream, &graph);
+	printf("captured: %d %d %d %d\n", begun, got, ended, hipGraphDestroy(graph));
+	room("a capture");
+}
+
 static void in_child()
 {
 	fflush(stdout);
@@ -177,6 +188,9 @@ int main(int argc, char **argv)
 		way("hipMallocAsync, hipFree", by_async, free_plain);
 		way("hipMallocFromPoolAsync", by_pool, free_async);
 		(void)hipMemPoolTrimTo(pool, 0);
+		/* HIP 5 takes memory for it all the same. */
+		if (HIP_VERSION >= 60000000)
+			capture();
 	}
 	/* Up to 5.7, hipMemRelease frees nothing. */
 	if (HIP_VERSION >= 60000000)
@@ -231,6 +245,11 @@ int main(int argc, char **argv)
 		held.clear();
 		printf(", reset %d\n", hipDeviceReset());
 		room("a reset");
+	}
+	if (HIP_VERSION >= 50700000 && HIP_VERSION < 60000000) {
+		printf("hipMemCreate: ");
+		fill(by_create);
+		printf("\n");
 	}
 	printf("DONE\n");
 	return 0;

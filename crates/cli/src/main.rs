@@ -6,6 +6,7 @@ mod build;
 mod compare;
 mod doctor;
 mod exit;
+mod generate;
 mod locate;
 mod patch;
 mod preload;
@@ -13,6 +14,7 @@ mod program;
 mod report;
 mod root;
 mod run;
+mod settings;
 mod sigpipe;
 mod sim;
 mod stdout;
@@ -48,6 +50,9 @@ fn main() -> ExitCode {
         Command::Build(args) => build::build(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Explain(args) => doctor::explain(&args),
+        Command::Config(args) => settings::config(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("rdnafix: {error:#}");

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use memchr::memmem;
 use object::elf::{self, DynamicTag};
 use object::read::elf::{Dyn, ElfFile64, FileHeader};
 use object::{Endianness, Object, ObjectSymbol};
@@ -54,14 +55,10 @@ pub(super) fn check(component: &Component, patched: bool, library: &Path) -> Res
             bail!("{name}: does not need libhsa-runtime64");
         }
     }
-    if memchr(&data, OF_THE_PATCHES) != patched {
+    if memmem::find(&data, OF_THE_PATCHES).is_some() != patched {
         bail!("{name}: {}", if patched { "the patches are not in it" } else { "it is not stock" });
     }
     Ok(())
-}
-
-fn memchr(data: &[u8], wanted: &[u8]) -> bool {
-    data.windows(wanted.len()).any(|window| window == wanted)
 }
 
 /// What a library must find where it is used, such as `GLIBC` and `2.38`: of each family of

@@ -23,18 +23,14 @@ pub(crate) enum State {
 pub(crate) fn of(tree: &Tree, series: &Series) -> State {
     let count = series.patches.len();
     // A patched tree is told first: a patch that only adds lines may fit a second time.
-    for applied in (0..=count).rev() {
+    for applied in (1..=count).rev() {
         if stands_at(tree, series, applied).is_ok() {
-            return match applied {
-                0 => State::Stock,
-                _ if applied == count => State::Patched,
-                _ => State::Half(applied),
-            };
+            return if applied == count { State::Patched } else { State::Half(applied) };
         }
     }
     match stands_at(tree, series, 0) {
-        Err(error) => State::Other(error),
         Ok(()) => State::Stock,
+        Err(error) => State::Other(error),
     }
 }
 
