@@ -64,7 +64,7 @@ step_threads() {
         --target-dir "$(target_directory)/tsan" without_locks -- --test-threads=1
 }
 
-# The test files of the steps patches, kernel, releases and fidelity; all others are those of e2e.
+# The test files of the steps patches, kernel, releases, fidelity and packages; all others are those of e2e.
 of_patches=(patch_policy patches 'port_*' cli_patch 'cli_build*' equivalence pytorch_patch)
 of_kernel=('kernel_*')
 of_releases=(cli_root clients golden 'releases_*')
