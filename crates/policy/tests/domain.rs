@@ -6,8 +6,8 @@ mod domain_common;
 
 use domain_common::{CALLERS, TARGETS, requests};
 use policy::{
-    Action, Below, Caller, GfxTarget, HipVersion, Level, Owner, Reason, Request, decide,
-    ext_malloc, host_malloc, pool_alloc, pool_flags,
+    Action, Caller, GfxTarget, HipVersion, Level, Owner, Reason, Request, decide, ext_malloc,
+    host_malloc, pool_alloc, pool_flags,
 };
 
 /// Calls `check` with every point of the domain.

@@ -14,8 +14,8 @@ use page_common::sections::{SECTIONS, Section, action_text};
 use policy::{Action, Caller, Decision, GfxTarget, Level, Reason, Request, decide};
 
 const RDNA2: Option<GfxTarget> = Some(GfxTarget { major: 10, minor: 3, stepping: 0 });
-const BEFORE: &str = include_str!("page_common/before.md");
-const AFTER: &str = include_str!("page_common/after.md");
+const BEFORE: &str = include_str!("page_common/before.txt");
+const AFTER: &str = include_str!("page_common/after.txt");
 
 /// The answers at standard, mapped and full, for the tables.
 fn answers(request: Request, caller: Caller) -> Vec<String> {

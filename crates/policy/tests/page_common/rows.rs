@@ -31,6 +31,9 @@ struct Literal {
     values: BTreeSet<usize>,
 }
 
+/// The answer to each combination of the other variables.
+type Answers<'a> = BTreeMap<Vec<usize>, &'a [String]>;
+
 /// The rows for these points.
 ///
 /// # Panics
@@ -60,13 +63,13 @@ pub fn rows(variables: &[Variable], points: &[Point]) -> Vec<Row> {
 /// The values of a variable, those together that never make a difference to each other. A
 /// variable that makes none at all is left out.
 fn classes(points: &[Point], variable: usize) -> Vec<Literal> {
-    let mut alike: BTreeMap<usize, BTreeMap<Vec<usize>, &[String]>> = BTreeMap::new();
+    let mut alike: BTreeMap<usize, Answers> = BTreeMap::new();
     for point in points {
         let mut others = point.values.clone();
         let value = others.remove(variable);
         alike.entry(value).or_default().insert(others, &point.answer);
     }
-    let mut classes: Vec<(BTreeMap<Vec<usize>, &[String]>, BTreeSet<usize>)> = Vec::new();
+    let mut classes: Vec<(Answers, BTreeSet<usize>)> = Vec::new();
     for (value, answers) in alike {
         match classes.iter_mut().find(|(other, _)| *other == answers) {
             Some((_, values)) => _ = values.insert(value),
