@@ -76,15 +76,11 @@ fi
 target=x86_64-unknown-linux-gnu
 multiarch=x86_64-linux-gnu
 glibc=2.28
-version=$(cargo metadata --format-version 1 --no-deps --locked |
-    python3 -c 'import json, sys; print(next(p["version"] for p in json.load(sys.stdin)["packages"] if p["name"] == "rdnafix"))')
+version=$(package_version)
 [[ -n $out ]] || out=$(target_directory)/packages
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-# A fixed time: that of the last release, or of this commit; without git, that of the newest source.
-if [[ -z ${SOURCE_DATE_EPOCH:-} ]]; then
-    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
-fi
+SOURCE_DATE_EPOCH=$(source_date)
 export SOURCE_DATE_EPOCH LC_ALL=C TZ=UTC
 umask 022
 

@@ -64,12 +64,14 @@ step_threads() {
         --target-dir "$(target_directory)/tsan" without_locks -- --test-threads=1
 }
 
-# The test files of the steps patches, releases, fidelity, packages and readme; all others are those of e2e.
+# The test files of the steps patches, kernel, releases, fidelity, packages and readme; all others are
+# those of e2e.
 of_patches=(patch_policy patches 'port_*' cli_patch 'cli_build*' equivalence pytorch_patch)
+of_kernel=('kernel_*')
 of_releases=(cli_root clients golden 'releases_*')
 of_fidelity=(kfdtest rocrtst)
+of_packages=(packages packages_many)
 of_readme=(docs)
-of_packages=(packages)
 # Those of e2e that also run with the programs in the root of each other release.
 of_every_release=(found_by_testing robustness_loader robustness_process)
 
@@ -85,8 +87,8 @@ step_e2e() {
     for file in tests/*.rs; do
         name=$(basename "$file" .rs)
         [[ $quick == no || $name == cli_* ]] || continue
-        is_one_of "$name" "${of_patches[@]}" "${of_releases[@]}" "${of_fidelity[@]}" "${of_packages[@]}" "${of_readme[@]}" ||
-            tests+=("$name")
+        is_one_of "$name" "${of_patches[@]}" "${of_kernel[@]}" "${of_releases[@]}" "${of_fidelity[@]}" \
+            "${of_packages[@]}" "${of_readme[@]}" || tests+=("$name")
     done
     run_tests e2e "${tests[@]}"
 }
@@ -157,6 +159,10 @@ step_patches() {
     run_tests patches "${of_patches[@]}"
 }
 
+step_kernel() {
+    run_tests kernel "${of_kernel[@]}"
+}
+
 step_releases() {
     local rdnafix name code=0
     run_tests releases "${of_releases[@]}" || code=$?
@@ -183,11 +189,11 @@ step_packages() {
     local -a options=()
     local file
     if [[ $install == no ]]; then options=(--no-install); fi
-    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
+    SOURCE_DATE_EPOCH=$(source_date)
     RDNAFIX_TEST_PACKAGES=$(target_directory)/packages
     RDNAFIX_TEST_PACKAGING=$(scripts/package.sh --tools)
     rm -rf "$RDNAFIX_TEST_PACKAGES"
-    scripts/package.sh "${options[@]}" --out "$RDNAFIX_TEST_PACKAGES"
+    scripts/release.sh "${options[@]}" --out "$RDNAFIX_TEST_PACKAGES"
     say "## the same again, from another directory and from nothing"
     mkdir "$work/again"
     { git ls-files -z 2>/dev/null || find . -path ./target -prune -o -type f -print0; } |
@@ -195,7 +201,7 @@ step_packages() {
     (
         unset CARGO_TARGET_DIR
         RDNAFIX_PACKAGE_TARGET=$work/again/target \
-            "$work/again/scripts/package.sh" "${options[@]}" --out "$work/packages"
+            "$work/again/scripts/release.sh" "${options[@]}" --out "$work/packages"
     )
     for file in "$RDNAFIX_TEST_PACKAGES"/*; do
         cmp "$file" "$work/packages/${file##*/}"
@@ -217,7 +223,7 @@ step_examples() {
 
 step_shell() {
     command -v shellcheck >/dev/null || skip "no shellcheck here"
-    shellcheck --external-sources .ci/run scripts/*.sh packaging/drop-ins/*.sh
+    shellcheck --external-sources .ci/run scripts/*.sh packaging/drop-ins/*.sh examples/*.sbatch
 }
 
 step_licenses() {

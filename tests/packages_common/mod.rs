@@ -1,5 +1,7 @@
 //! Clean roots of Debian, made by mmdebstrap, kept as tarballs, and thrown away after each test.
 
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;

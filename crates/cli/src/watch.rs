@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context, Result};
 use indicatif::HumanBytes;
+use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::exit::{self, CannotStart};
 use crate::report::{self, Action, Report};
@@ -39,10 +40,17 @@ pub(crate) fn run(
     let file = directory.path().join("report.json");
     command.env("RDNAFIX_REPORT", &file);
     pass_signals_on(&mut command);
-    let mut child = command
-        .spawn()
+    // What comes before the child is known waits until it is.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).context("sigprocmask")?;
+    // SAFETY: pthread_sigmask is async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(move || Ok(before.thread_set_mask()?)) };
+    let child = command.spawn();
+    if let Ok(child) = &child {
+        CHILD.store(i32::try_from(child.id()).unwrap_or(0), Ordering::Relaxed);
+    }
+    before.thread_set_mask().context("sigprocmask")?;
+    let mut child = child
         .map_err(|error| CannotStart::new(&command.get_program().to_string_lossy(), &error))?;
-    CHILD.store(i32::try_from(child.id()).unwrap_or(0), Ordering::Relaxed);
     let status = child.wait().context("cannot wait for the program")?;
     CHILD.store(0, Ordering::Relaxed);
     let reports = report::read(&file)?;
