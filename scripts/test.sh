@@ -35,7 +35,7 @@ Runs all tests, or the named steps:
   advisories  known vulnerabilities of all dependencies (needs the network)
   docs        the documentation builds without warnings
   bench       the benchmarks compile
-  readme      the commands of the README
+  readme      all pages (*.md): their commands run, their links and files are there
 
   --quick       format, lint, build, unit and a part of e2e: less than 3 minutes once built
   --no-install  install nothing: what cannot run without is SKIPPED
