@@ -93,6 +93,28 @@ fn the_tarball_works_where_it_is_unpacked() {
     }
 }
 
+/// By /etc/ld.so.preload a library comes into such programs, too.
+#[test]
+fn a_set_user_id_program_takes_nothing_from_its_callers_environment() {
+    let roots = roots();
+    let Some(root) = roots.first() else { return };
+    root.take(&package(".deb"));
+    let libraries = "/usr/lib/x86_64-linux-gnu";
+    root.says(&format!(
+        "dpkg --install /rdnafix_*_amd64.deb && cp /usr/bin/env /plain && cp /usr/bin/env /setuid && \
+         chmod 4755 /setuid && echo {libraries}/librdnafix.so {libraries}/libkfdsim.so >/etc/ld.so.preload"
+    ));
+    let by_nobody =
+        |program: &str| root.says(&format!("setpriv --reuid 65534 --clear-groups {program}"));
+    if by_nobody("/setuid id -u") != "0\n" {
+        println!("SKIPPED: a set-user-ID program in a clean root: such programs do not work here");
+        return;
+    }
+    // What the library sets for PyTorch on a (simulated) RDNA2 GPU shows that it is there.
+    assert!(by_nobody("/plain").contains("PYTORCH_HIP_ALLOC_CONF="));
+    assert!(!by_nobody("/setuid").contains("PYTORCH_HIP_ALLOC_CONF="));
+}
+
 /// The packages are linked by another linker, for an older C library.
 #[test]
 fn the_packaged_library_asks_the_kernel_for_what_the_built_one_does() {

@@ -39,7 +39,9 @@ static SET: OnceLock<String> = OnceLock::new();
 /// Sets what is missing; with `wanted` false, takes back what a parent process added. To be
 /// called by the constructor only, as [`note`].
 pub(crate) fn at_start(wanted: bool) {
-    if !alone() {
+    // In a set-user-ID program nothing of the environment is read, so nothing may be replaced.
+    // SAFETY: takes and gives a number.
+    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 || !alone() {
         return;
     }
     let wanted = wanted && variable(PATCHES_OFF).is_none_or(|value| value != b"0");
