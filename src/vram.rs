@@ -90,7 +90,17 @@ pub(crate) fn free(key: usize) -> Freed {
     Freed(key, HELD.with(|all| all.take(key)).map(|(_, held)| held))
 }
 
+/// Whether nothing is counted; cheap.
+pub(crate) fn is_empty() -> bool {
+    HELD.is_empty()
+}
+
 impl Freed {
+    /// Whether it was found.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.1.is_some()
+    }
+
     /// Whether the call that frees it succeeded; otherwise it counts on.
     pub(crate) fn done(mut self, success: bool) {
         if !success && let Some(held) = self.1.take() {

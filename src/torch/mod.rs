@@ -27,6 +27,9 @@ const NAMES: [&CStr; 3] =
 /// may take it back, where the program has set another meanwhile that it would hide.
 const ADDED: &CStr = c"RDNAFIX_TORCH_ADDED";
 
+/// The device of NVIDIA's driver: a PyTorch for CUDA reads the same variables.
+const NVIDIA: &CStr = c"/dev/nvidiactl";
+
 /// Where [`TOPOLOGY`] is, if there is one.
 const KFD: &CStr = c"/sys/class/kfd/kfd";
 
@@ -44,12 +47,13 @@ pub(crate) fn at_start(wanted: bool) {
     if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 || !alone() {
         return;
     }
-    let wanted = wanted && variable(PATCHES_OFF).is_none_or(|value| value != b"0");
+    let wanted =
+        wanted && variable(PATCHES_OFF).is_none_or(|value| value.is_empty() || value == b"1");
     let found: Values = NAMES.map(variable);
     let marked = variable(ADDED).is_some_and(|name| name == NAMES[HIP].to_bytes());
     // Most processes of most machines: nothing is allocated for them.
     let nothing = found.iter().all(Option::is_none) && !marked;
-    if nothing && !(wanted && machine_has_kfd()) {
+    if nothing && !(wanted && there_is(KFD)) {
         return;
     }
     let ours = marked && found[HIP].as_deref() == Some(DEFAULTS);
@@ -61,7 +65,7 @@ pub(crate) fn at_start(wanted: bool) {
     if (target == found && marked == ours) || !preloaded() {
         return;
     }
-    if target != users && !only_rdna12() {
+    if target != users && (there_is(NVIDIA) || !only_rdna12()) {
         target.clone_from(&users);
     }
     for (index, name) in NAMES.iter().enumerate() {
@@ -92,10 +96,10 @@ pub(crate) fn noted() -> Option<&'static str> {
     SET.get().map(String::as_str)
 }
 
-/// Whether the driver is there, with one system call.
-fn machine_has_kfd() -> bool {
+/// Whether there is such a file, with one system call.
+fn there_is(path: &CStr) -> bool {
     // SAFETY: a NUL-terminated path.
-    unsafe { libc::access(KFD.as_ptr(), libc::F_OK) == 0 }
+    unsafe { libc::access(path.as_ptr(), libc::F_OK) == 0 }
 }
 
 /// Whether every GPU that the program may use is RDNA1/2, and there is one. The kernel's word

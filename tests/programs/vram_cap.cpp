@@ -155,6 +155,24 @@ static void capture()
 	room("a capture");
 }
 
+/* HIP frees an allocation by any address inside of it. */
+static void inside()
+{
+	void *p = nullptr;
+	int got = hipMalloc(&p, 3 * tenth), freed = hipFree((char *)p + 64);
+	printf("freed inside: %d %d\n", got, freed);
+	room("a free by an address inside");
+}
+
+/* What is wrong with a call is said first, whatever memory there is. */
+static void wrong_flags()
+{
+	void *p = nullptr;
+	fill(by_malloc);
+	printf("; wrong flags: %d\n", hipExtMallocWithFlags(&p, tenth, 0x7777));
+	empty(free_plain);
+}
+
 static void in_child()
 {
 	fflush(stdout);
@@ -195,6 +213,14 @@ int main(int argc, char **argv)
 	/* Up to 5.7, hipMemRelease frees nothing. */
 	if (HIP_VERSION >= 60000000)
 		way("hipMemCreate", by_create, release);
+
+	inside();
+	wrong_flags();
+	if (HIP_VERSION >= 60000000) {
+		void *legacy = nullptr;
+		int got = hipMallocAsync(&legacy, tenth, (hipStream_t)1);
+		printf("the legacy stream: %d %d\n", got, hipFree(legacy));
+	}
 
 	void *p = nullptr, *q = nullptr, *host = nullptr;
 	int status = hipMalloc(&p, size_t{1} << 60);
