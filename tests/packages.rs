@@ -104,8 +104,9 @@ fn a_set_user_id_program_takes_nothing_from_its_callers_environment() {
         "dpkg --install /rdnafix_*_amd64.deb && cp /usr/bin/env /plain && cp /usr/bin/env /setuid && \
          chmod 4755 /setuid && echo {libraries}/librdnafix.so {libraries}/libkfdsim.so >/etc/ld.so.preload"
     ));
-    let by_nobody =
-        |program: &str| root.says(&format!("setpriv --reuid 65534 --clear-groups {program}"));
+    let by_nobody = |program: &str| {
+        root.says(&format!("setpriv --reuid 65534 --clear-groups /usr/bin/env -i {program}"))
+    };
     if by_nobody("/setuid id -u") != "0\n" {
         println!("SKIPPED: a set-user-ID program in a clean root: such programs do not work here");
         return;
