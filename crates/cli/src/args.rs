@@ -12,6 +12,7 @@ use policy::{GfxTarget, Level};
 use crate::build::BuildArgs;
 use crate::doctor::{self, DoctorArgs, ExplainArgs};
 use crate::patch::PatchArgs;
+use crate::probe::{BenchArgs, ProbeArgs};
 
 const EXIT_CODES: &str = "\
 Exit code: the program's own, 128 + N where signal N ended it; 125 where rdnafix itself \
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Build(BuildArgs),
     Doctor(DoctorArgs),
     Explain(ExplainArgs),
+    Probe(ProbeArgs),
+    Bench(BenchArgs),
 }
 
 impl Command {
@@ -273,7 +276,7 @@ fn parse_log(text: &str) -> Result<LogTarget, String> {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 => Duration::try_from_secs_f64(seconds)
             .map_err(|error| format!("not a usable number of seconds: {error}")),

@@ -9,6 +9,7 @@ mod exit;
 mod locate;
 mod patch;
 mod preload;
+mod probe;
 mod program;
 mod report;
 mod root;
@@ -48,6 +49,8 @@ fn main() -> ExitCode {
         Command::Build(args) => build::build(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Explain(args) => doctor::explain(&args),
+        Command::Probe(probe) => probe::probe(&probe, args.verbose > 0),
+        Command::Bench(bench) => probe::bench(&bench, args.verbose > 0),
     };
     result.unwrap_or_else(|error| {
         eprintln!("rdnafix: {error:#}");
