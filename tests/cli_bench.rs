@@ -18,8 +18,7 @@ fn every_memory_is_measured_in_every_pattern_and_drawn() {
     for cell in cells(&report) {
         // The clock of the stand-in gives 2 ms for each run.
         let bytes = match cell["name"].as_str().unwrap() {
-            "streaming" => 256 << 20,
-            "reread" => 256 << 20,
+            "streaming" | "reread" => 256 << 20,
             "random" => 64 * 65536 * 4,
             other => panic!("{other}"),
         };

@@ -77,7 +77,8 @@ pub fn every_fixture_is_shown_as_its_text(command: &str) {
     for entry in std::fs::read_dir(root().join("tests/fixtures")).expect("fixtures") {
         let file = entry.expect("an entry").path();
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
-        let is_of_command = name.starts_with(command) && name.ends_with(".json");
+        let is_json = file.extension().is_some_and(|extension| extension == "json");
+        let is_of_command = name.starts_with(command) && is_json;
         if !is_of_command {
             continue;
         }

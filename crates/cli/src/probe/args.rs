@@ -75,13 +75,13 @@ pub(crate) struct Common {
 const PROBE_HELP: &str = "\
 Exit code: 0 where all was compared and right; 1 where an element is wrong; 3 where there is no \
 result (the simulated GPU), or cells are without one (a failure, crash or timeout); 69 without a \
-GPU or HIP; 125 where rdnafix itself fails.
+GPU, HIP or hiprtc; 125 where rdnafix itself fails.
 
 JSON: docs/probe.md.";
 
 const BENCH_HELP: &str = "\
 Exit code: 0 where all was measured; 3 where there is no result (the simulated GPU), or cells \
-are without one (a failure, crash or timeout); 69 without a GPU or HIP; 125 where rdnafix itself \
-fails.
+are without one (a failure, crash or timeout); 69 without a GPU, HIP or hiprtc; 125 where rdnafix \
+itself fails.
 
 JSON: docs/probe.md.";

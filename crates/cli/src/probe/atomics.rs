@@ -62,12 +62,12 @@ impl Operation {
             Self::Min | Self::And => value | 1 << 31,
             Self::Max | Self::Or => value & !(1 << 31),
             // Each fourth one wraps around.
-            Self::Inc if index % 4 == 0 => LIMIT,
+            Self::Inc if index.is_multiple_of(4) => LIMIT,
             Self::Inc => value % LIMIT,
-            Self::Dec if index % 4 == 0 => 0,
+            Self::Dec if index.is_multiple_of(4) => 0,
             Self::Dec => value % LIMIT + 1,
             // Whole numbers below 2^24 are exact.
-            Self::FloatAdd => ((value & 0xffff) as f32).to_bits(),
+            Self::FloatAdd => f32::from(value as u16).to_bits(),
             _ => value,
         }
     }
@@ -79,7 +79,7 @@ impl Operation {
             Self::Min | Self::And => value & !(1 << 31),
             Self::Max | Self::Or => value | 1 << 31,
             Self::Inc | Self::Dec => LIMIT,
-            Self::FloatAdd => ((value & 0xffff | 1) as f32).to_bits(),
+            Self::FloatAdd => f32::from(value as u16 | 1).to_bits(),
             Self::Cas | Self::Exchange => !self.initial(index),
             Self::Add | Self::Xor => value | 1,
         }

@@ -85,7 +85,7 @@ mod tests {
         let data: Vec<u32> = (0..ELEMENTS).map(scatter).collect();
         // Of re-read, as the kernel does it: each pass reads each element once.
         let thread = |thread: u32, pass: u32| {
-            let at = (thread + pass * 4099 & (SUMS - 1)) as usize * 4;
+            let at = ((thread + pass * 4099) & (SUMS - 1)) as usize * 4;
             data[at..at + 4].iter().fold(0_u32, |sum, value| sum.wrapping_add(*value))
         };
         let (mut sum, passes) = (0_u32, Pattern::Reread.passes());

@@ -113,8 +113,9 @@ fn request(kind: Kind, args: &Common) -> Request {
         kind,
         memory: None,
         cells: Vec::new(),
-        compile: Vec::new(),
+        compile: false,
         target: None,
+        code: None,
         device: args.device,
         launch_only: args.launch_only,
         rocm: args.rocm.clone(),
@@ -144,9 +145,17 @@ fn measure(kind: Kind, args: &Common, verbose: bool) -> Result<(Report, ExitCode
     } else if report.not_measured.is_some() {
         exit::UNAVAILABLE
     } else {
-        let request = Request { target: survey.compile_for, ..request(kind, args) };
-        report.rows = rows(&children, &request)?;
-        code_of(&report.rows)
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let code = Some(directory.path().join("kernels"));
+        let request = Request { target: survey.compile_for, code, ..request(kind, args) };
+        let (_, made) = compiled(&children, &request)?;
+        if let Err(why) = made {
+            report.not_measured = Some(format!("the kernels cannot be compiled: {why}"));
+            exit::UNAVAILABLE
+        } else {
+            report.rows = rows(&children, &request)?;
+            code_of(&report.rows)
+        }
     };
     report.meaning = meaning::of(&report);
     Ok((report, code.into()))
@@ -196,23 +205,37 @@ fn compile(args: &ProbeArgs, verbose: bool) -> Result<ExitCode> {
     let children = children(&args.common, verbose)?;
     let mut code = 0;
     for target in &args.compile {
-        let compile = vec![target.clone()];
-        let request = Request { compile, ..request(Kind::Probe, &args.common) };
-        let (mut hip, mut bytes) = (None, None);
-        let end = children.run(&request, None, |line| match line {
-            Line::Hip(version) => hip = Some(version),
-            Line::Compiled { bytes: made, .. } => bytes = Some(made),
-            _ => {}
-        })?;
-        let text = match (end, bytes) {
-            (End::Exited, Some(bytes)) => format!("{bytes} bytes"),
-            (end, _) => {
+        let request =
+            Request { target: Some(target.clone()), ..request(Kind::Probe, &args.common) };
+        let (hip, made) = compiled(&children, &request)?;
+        let text = match made {
+            Ok(bytes) => format!("{bytes} bytes"),
+            Err(why) => {
                 code = code.max(if hip.is_none() { exit::UNAVAILABLE } else { INCOMPLETE });
-                format!("not compiled: {}", end.why(children.timeout))
+                format!("not compiled: {why}")
             }
         };
         let hip = hip.map_or_else(String::new, |hip| format!(" (HIP {hip})"));
         print(&format!("{target}{hip}: {text}\n"))?;
     }
     Ok(code.into())
+}
+
+/// Compiles in a child: the version of HIP, and the bytes of the code object or why there is none.
+fn compiled(
+    children: &Children,
+    request: &Request,
+) -> Result<(Option<String>, Result<usize, String>)> {
+    let (mut hip, mut made) = (None, None);
+    let request = Request { compile: true, ..request.clone() };
+    let end = children.run(&request, None, |line| match line {
+        Line::Hip(version) => hip = Some(version),
+        Line::Compiled { bytes } => made = Some(bytes),
+        _ => {}
+    })?;
+    let made = match (end, made) {
+        (End::Exited, Some(bytes)) => Ok(bytes),
+        (end, _) => Err(end.why(children.timeout)),
+    };
+    Ok((hip, made))
 }

@@ -282,3 +282,34 @@ fn note(outcome: &Outcome) -> Option<String> {
         Outcome::Compared { .. } | Outcome::Bandwidth { .. } | Outcome::Accepted => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{Machine, SCHEMA};
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_coloured_on_a_terminal_and_nothing_else() {
+        let cells = |outcome: Outcome| vec![Cell { name: "add".to_owned(), outcome }];
+        let compared = |wrong| Outcome::Compared { elements: 9, wrong, wrong_returning: 0 };
+        let side = |wrong| Side { allocation: None, cells: cells(compared(wrong)) };
+        let report = Report {
+            schema: SCHEMA.to_owned(),
+            kind: Kind::Probe,
+            synthetic: true,
+            rdnafix: "0".to_owned(),
+            policy: "standard".to_owned(),
+            machine: Machine::default(),
+            not_measured: None,
+            launch_only: false,
+            risks: Vec::new(),
+            rows: vec![Row { memory: Memory::Vram, stock: side(5), interposed: side(0) }],
+            meaning: Vec::new(),
+        };
+        let coloured = text(&report, true);
+        assert_eq!(coloured.matches("\x1b[1;31m        5\x1b[0m").count(), 1, "{coloured:?}");
+        assert_eq!(coloured.matches('\x1b').count(), 2, "{coloured:?}");
+        let plain = text(&report, false);
+        assert_eq!(coloured.replace("\x1b[1;31m", "").replace("\x1b[0m", ""), plain);
+    }
+}

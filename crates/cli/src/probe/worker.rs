@@ -22,10 +22,12 @@ pub(crate) struct Request {
     /// Without one, only which device this is is said.
     pub(crate) memory: Option<Memory>,
     pub(crate) cells: Vec<String>,
-    /// Only compile, for each of these.
-    pub(crate) compile: Vec<String>,
+    /// Only compile.
+    pub(crate) compile: bool,
     /// gfx target to compile for; without one, hiprtc asks the device.
     pub(crate) target: Option<String>,
+    /// The code object: written after compiling, read before measuring.
+    pub(crate) code: Option<PathBuf>,
     pub(crate) device: u32,
     pub(crate) launch_only: bool,
     /// Where libamdhip64 is.
@@ -43,9 +45,8 @@ pub(crate) enum Line {
     },
     /// HIP answers; before the device is asked for.
     Hip(String),
-    /// Bytes of a code object for a target.
+    /// Bytes of a code object.
     Compiled {
-        target: String,
         bytes: usize,
     },
     /// What is begun, to be named where the process ends in it.
@@ -69,7 +70,7 @@ pub(crate) fn work(request: &str) -> Result<ExitCode> {
     match measure(&request) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
-            say(&Line::Fatal(format!("{error:#}")))?;
+            say(&Line::Fatal(explain(&error)))?;
             Ok(ExitCode::FAILURE)
         }
     }
@@ -85,13 +86,12 @@ pub(crate) fn simulated() -> bool {
 fn measure(request: &Request) -> Result<()> {
     let hip = Hip::open(request.rocm.as_deref())?;
     say(&Line::Hip(hip.version()))?;
-    for target in &request.compile {
-        say(&Line::Begin(target.clone()))?;
-        let bytes = hip.compile(Some(target))?.len();
-        say(&Line::Compiled { target: target.clone(), bytes })?;
-    }
-    if !request.compile.is_empty() {
-        return Ok(());
+    if request.compile {
+        let code = hip.compile(request.target.as_deref())?;
+        if let Some(file) = &request.code {
+            std::fs::write(file, &code).context("cannot keep the code object")?;
+        }
+        return say(&Line::Compiled { bytes: code.len() });
     }
     let index = c_int::try_from(request.device).context("--device")?;
     let (pci, name) = hip.device(index)?;
@@ -100,8 +100,10 @@ fn measure(request: &Request) -> Result<()> {
     if simulated() && !request.launch_only {
         bail!("kernels are not executed on the simulated GPU: there is no result to read");
     }
-    say(&Line::Begin("compiling".into()))?;
-    let module = hip.load(&hip.compile(request.target.as_deref())?)?;
+    say(&Line::Begin("loading".into()))?;
+    let code = request.code.as_ref().context("no code object is named")?;
+    let code = std::fs::read(code).context("cannot read the code object")?;
+    let module = hip.load(&code)?;
     say(&Line::Begin("allocation".into()))?;
     let elements = match request.kind {
         Kind::Probe => ELEMENTS,
@@ -119,7 +121,7 @@ fn measure(request: &Request) -> Result<()> {
             Kind::Probe => atomic(&hip, module, &tested, name, request.launch_only),
             Kind::Bench => bandwidth(&hip, module, &tested, name, &data, request.launch_only),
         };
-        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed { why: format!("{error:#}") });
+        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed { why: explain(&error) });
         say(&Line::Cell(Cell { name: name.clone(), outcome }))?;
     }
     Ok(())
@@ -169,7 +171,7 @@ impl Tested {
         let Some(host) = self.host else { return hip.download(data, self.device) };
         // SAFETY: so many elements were allocated, and no kernel runs.
         unsafe {
-            std::ptr::copy_nonoverlapping(host.cast_const().cast(), data.as_mut_ptr(), data.len())
+            std::ptr::copy_nonoverlapping(host.cast_const().cast(), data.as_mut_ptr(), data.len());
         };
         Ok(())
     }
@@ -288,4 +290,22 @@ fn bandwidth(
 
 fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
+}
+
+/// An error for the report: files without their directories, which may name a user.
+fn explain(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let words = text.split(' ').map(|word| word.rsplit('/').next().unwrap_or_default());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_files_without_their_directories() {
+        let error = anyhow::anyhow!("/home/someone/lib/libx.so: no such file, '/a b/c'");
+        assert_eq!(explain(&error), "libx.so: no such file, a c'");
+    }
 }
