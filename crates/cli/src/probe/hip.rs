@@ -235,9 +235,9 @@ impl Hip {
         // SAFETY: only whether it is there is asked.
         if unsafe { symbol::<Handle>(library, "hiprtcCompileProgram") }.is_err() {
             bail!(
-                "there is no hiprtc, which compiles the kernels: neither libhiprtc.so.{} nor \
-                 libamdhip64 has it; install it (Debian and Ubuntu: libhiprtc-dev, AMD: hip-runtime-amd)",
-                self.major
+                "there is no hiprtc, which compiles the kernels: neither libhiprtc.so.{major} nor \
+                 libamdhip64 has it; install it (on Debian the package libhiprtc{major})",
+                major = self.major
             );
         }
         compile_with(library, target)
