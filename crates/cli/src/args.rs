@@ -12,6 +12,7 @@ use policy::{GfxTarget, Level};
 use crate::build::BuildArgs;
 use crate::doctor::{self, DoctorArgs, ExplainArgs};
 use crate::patch::PatchArgs;
+use crate::probe::{BenchArgs, ProbeArgs};
 use crate::settings::{self, ConfigArgs};
 
 const EXIT_CODES: &str = "\
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Build(BuildArgs),
     Doctor(DoctorArgs),
     Explain(ExplainArgs),
+    Probe(ProbeArgs),
+    Bench(BenchArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -316,7 +319,7 @@ pub(crate) fn parse_log(text: &str) -> Result<LogTarget, String> {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 => Duration::try_from_secs_f64(seconds)
             .map_err(|error| format!("not a usable number of seconds: {error}")),

@@ -10,6 +10,7 @@ mod generate;
 mod locate;
 mod patch;
 mod preload;
+mod probe;
 mod program;
 mod report;
 mod root;
@@ -50,6 +51,8 @@ fn main() -> ExitCode {
         Command::Build(args) => build::build(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Explain(args) => doctor::explain(&args),
+        Command::Probe(probe) => probe::probe(&probe, args.verbose > 0),
+        Command::Bench(bench) => probe::bench(&bench, args.verbose > 0),
         Command::Config(args) => settings::config(&args),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
