@@ -15,7 +15,7 @@ const METHOD: &str = "1";
 const BASE: [&str; 9] =
     ["base-files", "bash", "coreutils", "dash", "findutils", "grep", "kmod", "procps", "sed"];
 
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 19] = [
     ("5.2.3", include_str!("../../roots/5.2.3.toml")),
     ("5.7.1", include_str!("../../roots/5.7.1.toml")),
     ("6.4.3", include_str!("../../roots/6.4.3.toml")),
@@ -26,6 +26,9 @@ const FILES: [(&str, &str); 16] = [
     ("cupy-7.2.4", include_str!("../../roots/cupy-7.2.4.toml")),
     ("ggml-6.4.3", include_str!("../../roots/ggml-6.4.3.toml")),
     ("kfdtest-6.4.3", include_str!("../../roots/kfdtest-6.4.3.toml")),
+    ("linux-6.1", include_str!("../../roots/linux-6.1.toml")),
+    ("linux-6.12", include_str!("../../roots/linux-6.12.toml")),
+    ("linux-7.2", include_str!("../../roots/linux-7.2.toml")),
     ("rccl-5.7.1", include_str!("../../roots/rccl-5.7.1.toml")),
     ("rocrtst-6.4.3", include_str!("../../roots/rocrtst-6.4.3.toml")),
     ("roctracer-6.4.1", include_str!("../../roots/roctracer-6.4.1.toml")),
