@@ -11,6 +11,7 @@ use policy::{GfxTarget, Level};
 
 use crate::build::BuildArgs;
 use crate::doctor::{self, DoctorArgs, ExplainArgs};
+use crate::kernel::KernelArgs;
 use crate::patch::PatchArgs;
 
 const EXIT_CODES: &str = "\
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     Patch(PatchArgs),
     Build(BuildArgs),
+    Kernel(KernelArgs),
     Doctor(DoctorArgs),
     Explain(ExplainArgs),
 }

@@ -6,6 +6,7 @@ mod build;
 mod compare;
 mod doctor;
 mod exit;
+mod kernel;
 mod locate;
 mod patch;
 mod preload;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::compare(&args),
         Command::Patch(args) => patch::patch(&args),
         Command::Build(args) => build::build(&args),
+        Command::Kernel(args) => kernel::kernel(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Explain(args) => doctor::explain(&args),
     };
