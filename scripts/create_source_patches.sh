@@ -49,6 +49,8 @@ all() {
         version=${series##*/}
         component=${series#patches/}
         component=${component%/*}
+        # Of the kernel there is none to make: those are written by hand.
+        [[ -f patches/$component/hooks.toml ]] || continue
         sources_of "$component" "$version" "$work/$series.source"
         mkdir -p "$work/$series"
         "$rdnafix" patch create --component "$component" --version "$version" \
@@ -57,6 +59,7 @@ all() {
     # All of them, or none.
     for series in patches/*/*/series; do
         series=${series%/series}
+        [[ -d $work/$series.new ]] || continue
         rm -f "$series"/*.patch
         cp "$work/$series.new"/* "$series/"
         say "$series: made anew"

@@ -23,6 +23,8 @@ Runs all tests, or the named steps:
               clients need, or say what cannot be had
   patches     the source patches; the patched libraries of ROCm 6.4.3 and the patched allocators of
               PyTorch (built once, some minutes each), and what they ask the kernel for
+  kernel      the patches for Linux: sources and headers of three kernels from the Debian archive,
+              what the patched functions decide, and that they build
   e2e         end-to-end tests: the real ROCm libraries on the simulated GPU
   releases    end-to-end tests on every ROCm release and every simulated board
   fidelity    AMD's own tests, kfdtest and rocrtst, on the simulated GPU
@@ -43,7 +45,7 @@ Runs all tests, or the named steps:
 TEXT
 }
 
-all_steps=(tools format lint build unit threads roots patches e2e releases fidelity examples shell licenses advisories docs bench readme)
+all_steps=(tools format lint build unit threads roots patches kernel e2e releases fidelity examples shell licenses advisories docs bench readme)
 all_releases=(5.2.3 5.7.1 6.4.3 7.2.4)
 quick_steps=(format lint build unit e2e)
 

@@ -64,8 +64,9 @@ step_threads() {
         --target-dir "$(target_directory)/tsan" without_locks -- --test-threads=1
 }
 
-# The test files of the steps patches, releases and fidelity; all others are those of e2e.
+# The test files of the steps patches, kernel, releases and fidelity; all others are those of e2e.
 of_patches=(patch_policy patches 'port_*' cli_patch 'cli_build*' equivalence pytorch_patch)
+of_kernel=('kernel_*')
 of_releases=(cli_root clients golden 'releases_*')
 of_fidelity=(kfdtest rocrtst)
 # Those of e2e that also run with the programs in the root of each other release.
@@ -83,7 +84,7 @@ step_e2e() {
     for file in tests/*.rs; do
         name=$(basename "$file" .rs)
         [[ $quick == no || $name == cli_* ]] || continue
-        is_one_of "$name" "${of_patches[@]}" "${of_releases[@]}" "${of_fidelity[@]}" || tests+=("$name")
+        is_one_of "$name" "${of_patches[@]}" "${of_kernel[@]}" "${of_releases[@]}" "${of_fidelity[@]}" || tests+=("$name")
     done
     run_tests e2e "${tests[@]}"
 }
@@ -152,6 +153,10 @@ step_roots() {
 
 step_patches() {
     run_tests patches "${of_patches[@]}"
+}
+
+step_kernel() {
+    run_tests kernel "${of_kernel[@]}"
 }
 
 step_releases() {

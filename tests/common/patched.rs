@@ -73,7 +73,7 @@ impl Turn {
 }
 
 /// `rdnafix`'s own, so that all that it keeps can be found and removed in one place.
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let absolute =
         |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
@@ -85,7 +85,9 @@ fn cache() -> PathBuf {
 fn recipe() -> u64 {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files: Vec<PathBuf> = Vec::new();
-    for directory in ["patches", "crates/cli/releases"] {
+    for directory in
+        ["patches/clr", "patches/policy", "patches/rocr-runtime", "crates/cli/releases"]
+    {
         collect(&repository.join(directory), &mut files);
     }
     files.sort();

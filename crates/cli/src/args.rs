@@ -156,8 +156,9 @@ roots are kept, in rdnafix/roots [default: ~/.cache].";
 /// without --patched; else by kind of memory, as "(any call)". What the ROCm runtime allocates for itself comes
 /// last, by kind of memory, as "(runtime)".
 ///
-/// PROGRAM runs twice, or three times, and reads nothing from stdin. Its output is not shown,
+/// PROGRAM runs twice, or up to four times, and reads nothing from stdin. Its output is not shown,
 /// unless a run fails or the runs print different things, addresses aside.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option that is given or not")]
 #[derive(Debug, clap::Args)]
 #[command(after_help = COMPARE_HELP)]
 pub(crate) struct CompareArgs {
@@ -171,6 +172,10 @@ pub(crate) struct CompareArgs {
     /// ask for.
     #[arg(long, value_name = "PREFIX")]
     pub(crate) patched: Option<PathBuf>,
+    /// Run it once more with the stock libraries, on a kernel that has the patches of this project
+    /// and rdna_noncoherent=1. On a simulated GPU only.
+    #[arg(long)]
+    pub(crate) kernel_patched: bool,
     /// What the interposed and the patched run rewrite.
     #[arg(long, value_name = "LEVEL", value_parser = level_names(), default_value = Level::Standard.name())]
     pub(crate) policy: String,
@@ -196,7 +201,8 @@ JSON: {gpu, policy, program, runs, output_differs, rows, summary, reports}. A ro
 kind, changed, stock, interposed}; kind is \"call\" or \"runtime\". On a simulated GPU stock \
 and interposed are {codes: {CODE: COUNT}, asked: [{domain, coherent, mtype: {GPU: MTYPE}, \
 flags, count, bytes}]}; on a real one, {calls: [...]} as in the report of librdnafix.so. With \
---patched a row has \"patched\", too, and \"patched_differs\": from interposed. \
+--patched a row has \"patched\", too, and \"patched_differs\": from interposed; with \
+--kernel-patched \"kernel_patched\" and \"kernel_changed\": from stock. \
 \"reports\" has that report for the interposed run, one element per process.";
 
 /// The simulated GPU.

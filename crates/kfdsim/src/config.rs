@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::board::{self, Board};
+use crate::mtype::Rules;
 
 /// GPUs that fit the descriptor table and KFD's own limit of render minors here.
 pub(crate) const MAX_GPUS: usize = 16;
@@ -25,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) pcie_atomics: bool,
     /// `KFDSIM_SVM`: the kernel has the SVM API.
     pub(crate) svm: bool,
+    /// `KFDSIM_RDNA_NONCOHERENT`: amdgpu is patched (patches/linux) and rdna_noncoherent is 1.
+    pub(crate) rdna_noncoherent: bool,
     /// `KFDSIM_KFD_VERSION`: minor number of the KFD interface.
     pub(crate) kfd_minor: u32,
     /// `KFDSIM_DENY_NONCOHERENT`: host memory of 2 MiB or more without COHERENT is refused, and
@@ -66,11 +69,23 @@ impl Config {
             large_bar: switch("KFDSIM_LARGE_BAR", false)?,
             pcie_atomics: switch("KFDSIM_PCIE_ATOMICS", true)?,
             svm: switch("KFDSIM_SVM", true)?,
+            rdna_noncoherent: switch("KFDSIM_RDNA_NONCOHERENT", false)?,
             kfd_minor: kfd_minor(text("KFDSIM_KFD_VERSION")?.as_deref())?,
             deny_noncoherent: switch("KFDSIM_DENY_NONCOHERENT", false)?,
             host_memory: host_memory(text("KFDSIM_HOST_MEMORY")?.as_deref())?,
             strict: switch("KFDSIM_STRICT", false)?,
         })
+    }
+
+    /// How the kernel chooses an MTYPE.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules { rdna_noncoherent: self.rdna_noncoherent }
+    }
+
+    /// The flags that an SVM range starts with.
+    pub(crate) fn range_starts_with(&self) -> u32 {
+        let targets = self.boards.iter().map(|board| board.gfx_target_version);
+        self.rules().range_starts_with(&targets.collect::<Vec<_>>())
     }
 
     /// Whether the host reaches all VRAM of this board: the carve-out of an APU is always
@@ -145,6 +160,7 @@ mod tests {
                 && !config.large_bar
                 && !config.deny_noncoherent
                 && !config.strict
+                && !config.rdna_noncoherent
         );
         assert_eq!(config.kfd_minor, 17);
         assert!(config.log.is_none());
@@ -173,6 +189,7 @@ mod tests {
             ("KFDSIM_SVM", "2", "0 or 1"),
             ("KFDSIM_DENY_NONCOHERENT", "on", "0 or 1"),
             ("KFDSIM_STRICT", "on", "0 or 1"),
+            ("KFDSIM_RDNA_NONCOHERENT", "-1", "0 or 1"),
             ("KFDSIM_KFD_VERSION", "2.1", "1.14"),
             ("KFDSIM_KFD_VERSION", "17", "1.17"),
             ("KFDSIM_HOST_MEMORY", "24G", "GiB"),

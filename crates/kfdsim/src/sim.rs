@@ -85,7 +85,7 @@ fn start() -> Result<Sim, String> {
     // SAFETY: the handlers only use the lock and thread-locals of this module.
     unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(in_child)) };
     PROCESS.store(sys::pid(), Ordering::Relaxed);
-    let state = Mutex::new(State::new(config.boards.len()));
+    let state = Mutex::new(State::new(&config));
     Ok(Sim { config, root, log, state, changed: Condvar::new() })
 }
 
@@ -93,7 +93,7 @@ fn start() -> Result<Sim, String> {
 #[cfg(test)]
 pub(crate) fn for_tests() -> &'static Sim {
     let config = Config::read(|_| None).expect("the defaults are valid");
-    let state = Mutex::new(State::new(config.boards.len()));
+    let state = Mutex::new(State::new(&config));
     let root = String::new();
     Box::leak(Box::new(Sim { config, root, log: None, state, changed: Condvar::new() }))
 }
@@ -150,7 +150,7 @@ extern "C" fn in_child() {
         guard.abandon();
         PROCESS.store(sys::pid(), Ordering::Relaxed);
         unmapped::watch(None);
-        *guard = State::new(sim.config.boards.len());
+        *guard = State::new(&sim.config);
         if let Some(log) = &sim.log {
             log.restart();
         }

@@ -1,6 +1,6 @@
 //! What the simulated kernel knows of this process. All of it is behind one lock.
 
-use crate::config::MAX_GPUS;
+use crate::config::{Config, MAX_GPUS};
 use crate::drm::Graphics;
 use crate::events::Events;
 use crate::memory::{EVENT_PAGE, Memory, Place};
@@ -25,10 +25,10 @@ pub(crate) struct State {
 
 impl State {
     /// A process that has just opened /dev/kfd.
-    pub(crate) fn new(gpus: usize) -> State {
+    pub(crate) fn new(config: &Config) -> State {
         State {
-            memory: Memory::new(gpus),
-            svm: Ranges::default(),
+            memory: Memory::new(config.boards.len()),
+            svm: Ranges::new(config.range_starts_with()),
             events: Events::default(),
             queues: Queues::default(),
             graphics: Graphics::default(),

@@ -16,7 +16,7 @@ use crate::sys::{Errno, Result};
 pub(crate) struct Attributes {
     pub(crate) flags: u32,
     preferred_loc: u32,
-    prefetch_loc: u32,
+    pub(crate) prefetch_loc: u32,
     granularity: u32,
     /// GPUs with ACCESS, as bits.
     access: u32,
@@ -26,14 +26,16 @@ pub(crate) struct Attributes {
 
 impl Attributes {
     /// What a new range starts with: svm_range_set_default_attributes.
-    const DEFAULT: Attributes = Attributes {
-        flags: svm::DEFAULT_FLAGS,
-        preferred_loc: svm::LOCATION_UNDEFINED,
-        prefetch_loc: svm::LOCATION_UNDEFINED,
-        granularity: 9,
-        access: 0,
-        in_place: 0,
-    };
+    const fn of_a_new_range(flags: u32) -> Attributes {
+        Attributes {
+            flags,
+            preferred_loc: svm::LOCATION_UNDEFINED,
+            prefetch_loc: svm::LOCATION_UNDEFINED,
+            granularity: 9,
+            access: 0,
+            in_place: 0,
+        }
+    }
 
     /// The GPUs that have any access, as bits.
     pub(crate) fn gpus(&self) -> u32 {
@@ -71,8 +73,10 @@ pub(crate) struct Range {
 }
 
 /// All ranges of the process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ranges {
+    /// The flags that a new one has.
+    starts_with: u32,
     /// By start: end and attributes. They never overlap.
     ranges: BTreeMap<u64, (u64, Attributes)>,
 }
@@ -98,6 +102,11 @@ pub(crate) fn check(
 }
 
 impl Ranges {
+    /// None yet; new ones start with these flags.
+    pub(crate) fn new(starts_with: u32) -> Ranges {
+        Ranges { starts_with, ranges: BTreeMap::new() }
+    }
+
     /// Applies attributes to the addresses from `start` to `end`, and gives the ranges that
     /// cover them afterwards, cut to those addresses.
     pub(crate) fn set(
@@ -129,15 +138,16 @@ impl Ranges {
             }
             self.ranges.insert(first, (last, new));
         }
+        let new = changed(Attributes::of_a_new_range(self.starts_with));
         let mut at = start;
         for Range { start: from, end: to, .. } in self.within(start, end) {
             if at < from {
-                self.ranges.insert(at, (from, changed(Attributes::DEFAULT)));
+                self.ranges.insert(at, (from, new));
             }
             at = to;
         }
         if at < end {
-            self.ranges.insert(at, (end, changed(Attributes::DEFAULT)));
+            self.ranges.insert(at, (end, new));
         }
         self.within(start, end)
             .into_iter()
@@ -170,7 +180,7 @@ impl Ranges {
             .iter()
             .fold((u32::MAX, 0), |(and, or), range| (and & range.flags, or | range.flags));
         let (and, or) =
-            if ranges.is_empty() { (svm::DEFAULT_FLAGS, svm::DEFAULT_FLAGS) } else { (and, or) };
+            if ranges.is_empty() { (self.starts_with, self.starts_with) } else { (and, or) };
         for attribute in attributes {
             attribute.value = match attribute.r#type {
                 svm::ATTR_PREFERRED_LOC => location(of(|range| range.preferred_loc)),
@@ -288,14 +298,14 @@ mod tests {
     proptest! {
         #[test]
         fn every_page_has_the_attributes_that_were_set_for_it(steps in steps()) {
-            let mut ranges = Ranges::default();
+            let mut ranges = Ranges::new(svm::DEFAULT_FLAGS);
             let mut pages: Vec<Option<Attributes>> = vec![None; PAGES as usize];
             for step in steps {
                 match step {
                     Step::Set(start, end, attribute) => {
                         let covered = ranges.set(start, end, &[attribute], gpu);
                         for page in &mut pages[start as usize..end as usize] {
-                            page.get_or_insert(Attributes::DEFAULT).apply(attribute, gpu);
+                            page.get_or_insert(Attributes::of_a_new_range(svm::DEFAULT_FLAGS)).apply(attribute, gpu);
                         }
                         // The answer covers the call's addresses without gap or overlap.
                         let mut at = start;
@@ -323,7 +333,7 @@ mod tests {
 
     #[test]
     fn reading_gives_what_all_of_the_range_has() {
-        let mut ranges = Ranges::default();
+        let mut ranges = Ranges::new(svm::DEFAULT_FLAGS);
         ranges.set(0, 4, &[attribute(svm::ATTR_ACCESS, 0x10)], gpu);
         ranges.set(4, 8, &[attribute(svm::ATTR_ACCESS_IN_PLACE, 0x10)], gpu);
         ranges.set(2, 6, &[attribute(svm::ATTR_CLR_FLAGS, svm::COHERENT)], gpu);
@@ -344,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_call_that_changes_nothing_splits_nothing() {
-        let mut ranges = Ranges::default();
+        let mut ranges = Ranges::new(svm::DEFAULT_FLAGS);
         ranges.set(0, 8, &[attribute(svm::ATTR_SET_FLAGS, svm::GPU_RO)], gpu);
         ranges.set(2, 4, &[attribute(svm::ATTR_SET_FLAGS, svm::GPU_RO)], gpu);
         assert_eq!(ranges.within(0, 8).len(), 1);

@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn an_unmapped_range_is_forgotten_at_the_next_look() {
-        let mut state = State::new(1);
+        let config = crate::config::Config::read(|_| None).unwrap();
+        let mut state = State::new(&config);
         let set = [SvmAttribute { r#type: svm::ATTR_CLR_FLAGS, value: svm::COHERENT }];
         state.svm.set(0x10_0000, 0x20_0000, &set, |_| None);
         watch(state.svm.bounds());

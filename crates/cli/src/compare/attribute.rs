@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use kfd_abi::log::{Domain, Event, Ioctl, Memory, Record};
 
-use super::model::{Asked, Ioctls, Kind, Row, Side, Third};
+use super::model::{Asked, Ioctls, Kind, OnKernel, Row, Side, Third};
 
 /// The return code of a call that is open at the end of the log.
 const NO_RETURN: &str = "no return";
@@ -193,11 +193,17 @@ pub(crate) const fn domain_name(domain: Domain) -> &'static str {
 
 /// The rows of the runs: the program's calls in the order of the stock run, then those that
 /// only others have, then the runtime's.
-pub(crate) fn rows(mut stock: Calls, mut interposed: Calls, patched: Option<Calls>) -> Vec<Row> {
+pub(crate) fn rows(
+    mut stock: Calls,
+    mut interposed: Calls,
+    patched: Option<Calls>,
+    kernel: Option<Calls>,
+) -> Vec<Row> {
     let mut names = std::mem::take(&mut stock.order);
-    let with_patched = patched.is_some();
+    let (with_patched, with_kernel) = (patched.is_some(), kernel.is_some());
     let mut patched = patched.unwrap_or_default();
-    for more in [&mut interposed, &mut patched] {
+    let mut kernel = kernel.unwrap_or_default();
+    for more in [&mut interposed, &mut patched, &mut kernel] {
         let more = std::mem::take(&mut more.order);
         let new: Vec<_> = more.into_iter().filter(|name| !names.contains(name)).collect();
         names.extend(new);
@@ -216,6 +222,11 @@ pub(crate) fn rows(mut stock: Calls, mut interposed: Calls, patched: Option<Call
                 patched_differs: !same(interposed.as_ref(), patched.as_ref()),
                 patched: patched.map(Side::Ioctls),
             });
+            let kernel = kernel.by_name.remove(&name);
+            let kernel = with_kernel.then(|| OnKernel {
+                kernel_changed: !same(stock.as_ref(), kernel.as_ref()),
+                kernel_patched: kernel.map(Side::Ioctls),
+            });
             Row {
                 kind: name.0,
                 call: name.1,
@@ -223,6 +234,7 @@ pub(crate) fn rows(mut stock: Calls, mut interposed: Calls, patched: Option<Call
                 stock: stock.map(Side::Ioctls),
                 interposed: interposed.map(Side::Ioctls),
                 third,
+                kernel,
             }
         })
         .collect()

@@ -59,7 +59,7 @@ fn svm(coherent: bool, va: u64, size: u64) -> Record {
 /// The counts of coherent and non-coherent requests in each row of a run compared with
 /// itself.
 fn counts(records: &[Record]) -> Vec<(String, u64, u64)> {
-    rows(attribute(records, ByCall), attribute(records, ByCall), None)
+    rows(attribute(records, ByCall), attribute(records, ByCall), None, None)
         .into_iter()
         .map(|row| {
             assert!(!row.changed, "{row:?}");
@@ -105,7 +105,7 @@ fn what_is_between_the_marks_belongs_to_the_call() {
         counts(&records),
         [row("f(x = 1)", 2, 1), row("g", 0, 0), row("(runtime) USERPTR", 1, 0)]
     );
-    let rows = rows(attribute(&records, ByCall), attribute(&records, ByCall), None);
+    let rows = rows(attribute(&records, ByCall), attribute(&records, ByCall), None, None);
     assert_eq!(ioctls(rows[1].stock.as_ref()).codes, BTreeMap::from([("2".to_owned(), 1)]));
     assert_eq!(rows[2].kind, Kind::Runtime);
 }
@@ -134,7 +134,8 @@ fn an_inner_call_takes_its_own() {
 #[test]
 fn a_call_that_does_not_return_is_there() {
     let calls = attribute(&[mark("> f"), alloc(true)], ByCall);
-    let rows = rows(calls, attribute(&[mark("> f"), alloc(true), mark("< f = 0")], ByCall), None);
+    let rows =
+        rows(calls, attribute(&[mark("> f"), alloc(true), mark("< f = 0")], ByCall), None, None);
     assert!(rows[0].changed);
     assert!(ioctls(rows[0].stock.as_ref()).codes.contains_key("no return"));
 }
@@ -180,7 +181,7 @@ fn part_of_an_svm_range_leaves_the_rest_as_it_was() {
     let records =
         [mark("> f"), svm(true, 0x1000, 0x3000), svm(false, 0x2000, 0x1000), mark("< f = 0")];
     assert_eq!(counts(&records), [row("f", 2, 1)]);
-    let row = rows(attribute(&records, ByCall), attribute(&records, ByCall), None).remove(0);
+    let row = rows(attribute(&records, ByCall), attribute(&records, ByCall), None, None).remove(0);
     let bytes: u64 = ioctls(row.stock.as_ref()).asked.values().map(|amount| amount.bytes).sum();
     assert_eq!(bytes, 0x3000);
 }
@@ -190,7 +191,7 @@ fn rows_are_compared_by_kind_count_and_code() {
     let run = |coherent, code: &str| {
         attribute(&[mark("> f"), alloc(coherent), mark(&format!("< f = {code}"))], ByCall)
     };
-    let changed = |stock, interposed| rows(stock, interposed, None).remove(0).changed;
+    let changed = |stock, interposed| rows(stock, interposed, None, None).remove(0).changed;
     assert!(!changed(run(true, "0"), run(true, "0")));
     assert!(changed(run(true, "0"), run(false, "0")));
     assert!(changed(run(true, "0"), run(true, "1")));
@@ -200,7 +201,7 @@ fn rows_are_compared_by_kind_count_and_code() {
 fn a_call_in_one_run_only_is_a_change() {
     let stock = attribute(&[mark("> a"), mark("< a = 0"), alloc(true)], ByCall);
     let interposed = attribute(&[mark("> b"), mark("< b = 0"), alloc(true)], ByCall);
-    let rows = rows(stock, interposed, None);
+    let rows = rows(stock, interposed, None, None);
     let names: Vec<(&str, bool)> =
         rows.iter().map(|row: &Row| (row.call.as_str(), row.changed)).collect();
     assert_eq!(names, [("a", true), ("b", true), ("(runtime) USERPTR", false)]);
@@ -218,7 +219,7 @@ proptest! {
             records.push(svm(coherent, start, size));
         }
         records.push(mark("< f = 0"));
-        let row = rows(attribute(&records, ByCall), attribute(&records, ByCall), None).remove(0);
+        let row = rows(attribute(&records, ByCall), attribute(&records, ByCall), None, None).remove(0);
         for coherent in [true, false] {
             let bytes: u64 = ioctls(row.stock.as_ref()).asked.iter()
                 .filter(|(asked, _)| asked.coherent == coherent)
@@ -230,7 +231,7 @@ proptest! {
     #[test]
     fn any_marks_are_read(texts in proptest::collection::vec("([<>] )?[a-c](( = )?[0-9 ]{0,3})", 0..12), tids in proptest::collection::vec(0u32..3, 12)) {
         let records: Vec<Record> = texts.iter().zip(tids).map(|(text, tid)| mark_of(tid, text)).collect();
-        let rows = rows(attribute(&records, ByCall), attribute(&records, ByCall), None);
+        let rows = rows(attribute(&records, ByCall), attribute(&records, ByCall), None, None);
         prop_assert!(rows.iter().all(|row| !row.changed));
     }
 }
@@ -247,6 +248,7 @@ fn where_the_runs_show_other_functions_on_the_stack_requests_are_told_apart_by_k
         attribute(&unnamed, ByKind),
         attribute(&named, ByKind),
         Some(attribute(&named, ByKind)),
+        None,
     );
     let [row] = &rows[..] else { panic!("one row: {rows:?}") };
     assert_eq!((&row.call[..], row.kind, row.changed), ("(any call) USERPTR", Kind::Call, false));

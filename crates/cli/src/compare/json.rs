@@ -34,6 +34,8 @@ pub(crate) struct Runs<'a> {
     pub(crate) interposed: &'a Run,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) patched: Option<&'a Run>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kernel_patched: Option<&'a Run>,
 }
 
 /// What the rows come to.
@@ -48,6 +50,9 @@ pub(crate) struct Summary {
     /// With `--patched`: rows in which it asked for something else than the interposed run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) patched_differ: Option<usize>,
+    /// With `--kernel-patched`: rows in which it got something else than the stock run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kernel_changed: Option<usize>,
 }
 
 impl Summary {
@@ -62,6 +67,10 @@ impl Summary {
             patched_differ: rows.iter().any(|row| row.third.is_some()).then(|| {
                 let thirds = rows.iter().filter_map(|row| row.third.as_ref());
                 thirds.filter(|third| third.patched_differs).count()
+            }),
+            kernel_changed: rows.iter().any(|row| row.kernel.is_some()).then(|| {
+                let kernels = rows.iter().filter_map(|row| row.kernel.as_ref());
+                kernels.filter(|kernel| kernel.kernel_changed).count()
             }),
         }
     }
@@ -100,6 +109,7 @@ mod tests {
             stock: Some(Side::Ioctls(side)),
             interposed: None,
             third: None,
+            kernel: None,
         }];
         let run = |ending| Run { ending, output: None };
         let document = Document {
@@ -110,6 +120,7 @@ mod tests {
                 stock: &run(Ending::Exited(0)),
                 interposed: &run(Ending::TimedOut),
                 patched: None,
+                kernel_patched: None,
             },
             output_differs: None,
             rows: &rows,

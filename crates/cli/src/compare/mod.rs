@@ -1,5 +1,5 @@
-//! `rdnafix compare`: runs a program stock, interposed and, on request, with patched libraries,
-//! and shows what each asked for.
+//! `rdnafix compare`: runs a program stock, interposed and, on request, with patched libraries
+//! and on a patched kernel, and shows what each asked for and got.
 
 mod attribute;
 #[cfg(test)]
@@ -46,6 +46,8 @@ const LISTS: [&str; 2] = [LD_PRELOAD, "HSA_TOOLS_LIB"];
 const STOCK: &str = "stock";
 const INTERPOSED: &str = "interposed";
 const PATCHED: &str = "patched";
+/// Stock libraries on a patched kernel.
+const KERNEL: &str = "kernel-patched";
 
 /// Exit code where the runs end differently.
 const ENDED_DIFFERENTLY: u8 = 1;
@@ -64,11 +66,12 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
     let stock = setup.run(STOCK)?;
     let interposed = setup.run(INTERPOSED)?;
     let patched = setup.patched.as_ref().map(|_| setup.run(PATCHED)).transpose()?;
+    let kernel = args.kernel_patched.then(|| setup.run(KERNEL)).transpose()?;
     let reports = report::read(&setup.report(INTERPOSED))?;
     let rows = setup.rows(&reports)?;
     let runs: Vec<_> = [(STOCK, Some(&stock)), (INTERPOSED, Some(&interposed))]
         .into_iter()
-        .chain([(PATCHED, patched.as_ref())])
+        .chain([(PATCHED, patched.as_ref()), (KERNEL, kernel.as_ref())])
         .filter_map(|(name, run)| Some((name, run?)))
         .collect();
     let difference = runs[1..].iter().find_map(|(name, run)| output::difference(&stock, run, name));
@@ -77,7 +80,12 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
             gpu: &setup.target,
             policy: &args.policy,
             program: json::words(&args.program.words),
-            runs: Runs { stock: &stock, interposed: &interposed, patched: patched.as_ref() },
+            runs: Runs {
+                stock: &stock,
+                interposed: &interposed,
+                patched: patched.as_ref(),
+                kernel_patched: kernel.as_ref(),
+            },
             output_differs: stock.output.as_ref().map(|_| difference.is_some()),
             rows: &rows,
             summary: Summary::of(&rows),
@@ -155,7 +163,10 @@ impl<'a> Setup<'a> {
         // Asked for without a word, it would make every row "same".
         command.env_remove("RDNAFIX_DRY_RUN");
         let mut preload = Vec::new();
-        if name == STOCK {
+        if self.args.kernel_patched {
+            command.env("KFDSIM_RDNA_NONCOHERENT", if name == KERNEL { "1" } else { "0" });
+        }
+        if name == STOCK || name == KERNEL {
             // What LD_LIBRARY_PATH finds may be patched.
             command.env("RDNAFIX_POLICY", Level::Off.name());
         }
@@ -196,10 +207,12 @@ impl<'a> Setup<'a> {
         let stock = read_log(&self.log(STOCK))?;
         let interposed = read_log(&self.log(INTERPOSED))?;
         let patched = self.patched.as_ref().map(|_| read_log(&self.log(PATCHED))).transpose()?;
+        let kernel = self.args.kernel_patched.then(|| read_log(&self.log(KERNEL))).transpose()?;
         let notes: BTreeSet<&str> = stock
             .iter()
             .chain(&interposed)
             .chain(patched.iter().flatten())
+            .chain(kernel.iter().flatten())
             .filter_map(|record| match &record.event {
                 Event::Note { text } => Some(text.as_str()),
                 _ => None,
@@ -218,7 +231,8 @@ impl<'a> Setup<'a> {
         let unmarked = Unmarked::of(&[&stock, &interposed], patched.is_some());
         let attributed = |records: &[Record]| attribute::attribute(records, unmarked);
         let patched = patched.as_deref().map(attributed);
-        Ok(attribute::rows(attributed(&stock), attributed(&interposed), patched))
+        let kernel = kernel.as_deref().map(attributed);
+        Ok(attribute::rows(attributed(&stock), attributed(&interposed), patched, kernel))
     }
 
     /// Says on stderr how the runs ended, if that needs saying, and keeps their output then.

@@ -20,6 +20,9 @@ pub(crate) struct Row {
     /// With `--patched`.
     #[serde(flatten)]
     pub(crate) third: Option<Third>,
+    /// With `--kernel-patched`.
+    #[serde(flatten)]
+    pub(crate) kernel: Option<OnKernel>,
 }
 
 /// The run with patched libraries.
@@ -28,6 +31,14 @@ pub(crate) struct Third {
     pub(crate) patched: Option<Side>,
     /// Whether it asked for something else than the interposed run.
     pub(crate) patched_differs: bool,
+}
+
+/// The stock libraries on the kernel of `KFDSIM_RDNA_NONCOHERENT=1`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct OnKernel {
+    pub(crate) kernel_patched: Option<Side>,
+    /// Whether it got something else than the stock run.
+    pub(crate) kernel_changed: bool,
 }
 
 /// Whose call a row is.

@@ -34,6 +34,7 @@ pub(crate) fn rows(stock: &[Report], interposed: &[Report]) -> Vec<Row> {
                 stock: side(stock),
                 interposed: side(interposed),
                 third: None,
+                kernel: None,
             }
         })
         .collect()

@@ -43,6 +43,9 @@ pub(crate) fn table(rows: &[Row], style: Style) -> String {
     if rows.iter().any(|row| row.third.is_some()) {
         header.push("patched");
     }
+    if rows.iter().any(|row| row.kernel.is_some()) {
+        header.push("patched kernel");
+    }
     header.push("");
     table.set_header(header);
     for row in rows {
@@ -67,11 +70,18 @@ fn patched_differs(row: &Row) -> bool {
     row.third.as_ref().is_some_and(|third| third.patched_differs)
 }
 
+fn kernel_changed(row: &Row) -> bool {
+    row.kernel.as_ref().is_some_and(|kernel| kernel.kernel_changed)
+}
+
 fn mark(row: &Row) -> &'static str {
-    match (row.changed, patched_differs(row)) {
-        (_, true) => "patched differs",
-        (true, false) => "changed",
-        (false, false) => "same",
+    match (row.changed, patched_differs(row), kernel_changed(row)) {
+        (_, true, false) => "patched differs",
+        (_, true, true) => "patched differs, kernel changes",
+        (true, false, false) => "changed",
+        (true, false, true) => "changed, kernel too",
+        (false, false, true) => "kernel changes",
+        (false, false, false) => "same",
     }
 }
 
@@ -79,6 +89,7 @@ fn mark(row: &Row) -> &'static str {
 fn cells(row: &Row) -> Vec<String> {
     let mut sides = vec![row.stock.as_ref(), row.interposed.as_ref()];
     sides.extend(row.third.iter().map(|third| third.patched.as_ref()));
+    sides.extend(row.kernel.iter().map(|kernel| kernel.kernel_patched.as_ref()));
     let with_codes = codes_differ(&sides);
     let describe = |detailed| -> Vec<String> {
         let text = |side: Option<&Side>| match side {
@@ -90,7 +101,8 @@ fn cells(row: &Row) -> Vec<String> {
     };
     let cells = describe(false);
     let hidden = row.changed && cells[0] == cells[1]
-        || patched_differs(row) && Some(&cells[1]) == cells.get(2);
+        || patched_differs(row) && Some(&cells[1]) == cells.get(2)
+        || kernel_changed(row) && Some(&cells[0]) == cells.last();
     if hidden { describe(true) } else { cells }
 }
 
@@ -206,6 +218,17 @@ pub(crate) fn summary(rows: &[Row], reports: &[Report]) -> String {
                 differ.join(", ")
             );
         }
+    }
+    if rows.iter().any(|row| row.kernel.is_some()) {
+        let changed: Vec<&str> =
+            rows.iter().filter(|row| kernel_changed(row)).map(|row| row.call.as_str()).collect();
+        let _ = writeln!(
+            text,
+            "on the patched kernel {} of {} rows are different from stock{}",
+            changed.len(),
+            rows.len(),
+            if changed.is_empty() { String::new() } else { format!(": {}", changed.join(", ")) }
+        );
     }
     let calls = || reports.iter().flat_map(|report| &report.calls);
     let fell_back: u64 = calls().map(|call| call.fell_back).sum();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kfd_abi::log::{Domain, Mtype};
 
-use super::model::{Asked, Ioctls, Kind, Reported, Row, Side, Third};
+use super::model::{Asked, Ioctls, Kind, OnKernel, Reported, Row, Side, Third};
 use super::table::{Style, summary, table};
 use crate::report::{Action, Call, Layers, Report};
 
@@ -52,6 +52,7 @@ fn row(
         stock: stock.into(),
         interposed: interposed.into(),
         third: None,
+        kernel: None,
     }
 }
 
@@ -216,4 +217,27 @@ fn patched_libraries_are_a_third_column_beside_the_interposed_one() {
     assert!(said.ends_with("patched asked for the same as interposed in every row\n"), "{said}");
     let said = summary(&[same, differs, absent], &[]);
     assert!(said.ends_with("something else than interposed in 2 rows: f, f\n"), "{said}");
+}
+
+#[test]
+fn a_patched_kernel_is_a_column_beside_the_stock_one() {
+    let with = |asked, kernel_changed| Row {
+        kernel: Some(OnKernel { kernel_patched: Some(side(None, &[asked])), kernel_changed }),
+        ..row("f", Kind::Call, false, side(None, &[uc()]), side(None, &[uc()]))
+    };
+    let (same, changed) = (with(uc(), false), with(nc(&["A"]), true));
+    let text = table(&[same.clone(), changed.clone()], PLAIN);
+    assert!(text.lines().next().is_some_and(|line| line.ends_with("patched kernel")), "{text}");
+    assert!(text.lines().nth(1).is_some_and(|line| line.ends_with("same")), "{text}");
+    assert!(text.lines().nth(2).is_some_and(|line| line.ends_with("kernel changes")), "{text}");
+    let said = summary(&[same.clone(), changed], &[]);
+    assert!(
+        said.ends_with("on the patched kernel 1 of 2 rows are different from stock: f\n"),
+        "{said}"
+    );
+    let said = summary(&[same], &[]);
+    assert!(
+        said.ends_with("on the patched kernel 0 of 1 rows are different from stock\n"),
+        "{said}"
+    );
 }

@@ -30,7 +30,12 @@ impl Target {
     pub(crate) fn choose(args: &CompareArgs) -> Self {
         let inside =
             env::var_os(LD_PRELOAD).is_some_and(|list| preload::contains(Library::Kfdsim, &list));
-        if !(args.simulate || args.patched.is_some() || args.board.given() || inside) {
+        if !(args.simulate
+            || args.kernel_patched
+            || args.patched.is_some()
+            || args.board.given()
+            || inside)
+        {
             let real = rdna12(Path::new(TOPOLOGY));
             if !real.is_empty() {
                 return Self { simulated: false, gpus: real, source: "report" };

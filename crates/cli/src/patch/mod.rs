@@ -277,9 +277,12 @@ fn complain(found: &Found<'_>, tree: &Tree, state: State) -> anyhow::Error {
         }
         State::Other(error) => {
             let added = tree.added(found.series);
-            let why = if added.is_empty() {
+            let why = if added.is_empty() && port::is_there_for(&found.series.component) {
                 "is another version, or was changed: nothing is written; `rdnafix patch create` \
                  makes a series for it"
+                    .to_owned()
+            } else if added.is_empty() {
+                "is another version than there is a series for, or was changed: nothing is written"
                     .to_owned()
             } else {
                 format!(

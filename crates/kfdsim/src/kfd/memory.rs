@@ -10,7 +10,7 @@ use kfd_abi::log::{Domain, Memory};
 
 use super::{Call, gpu_name};
 use crate::memory::{DOORBELL_SLICE, GTT_SIZE};
-use crate::mtype;
+use crate::mtype::Place;
 use crate::sim::Sim;
 use crate::state::State;
 use crate::sys::{self, Errno, Result};
@@ -137,8 +137,12 @@ fn describe(sim: &Sim, args: &AllocMemoryOfGpu) -> Memory {
         mtype: gpus
             .filter(|gpu| shared || super::gpu_index(sim, args.gpu_id) == Some(*gpu))
             .map(|gpu| {
-                let target = sim.config.boards[gpu].gfx_target_version;
-                (gpu_name(sim, gpu), mtype::of_buffer(target, args.flags))
+                let board = &sim.config.boards[gpu];
+                // KFD's VRAM of an APU is system memory.
+                let local = domain == Domain::Vram && !board.apu;
+                let place = if local { Place::Local } else { Place::Elsewhere };
+                let rules = sim.config.rules();
+                (gpu_name(sim, gpu), rules.of_buffer(board.gfx_target_version, args.flags, place))
             })
             .collect(),
     }

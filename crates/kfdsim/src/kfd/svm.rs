@@ -6,9 +6,10 @@ use kfd_abi::log::{Domain, Memory};
 use serde_json::{Value, json};
 
 use super::{Call, gpu_index, gpu_name};
+use crate::mtype::Place;
 use crate::svm::Range;
 use crate::sys::{Errno, Result};
-use crate::{mtype, unmapped, vmas};
+use crate::{unmapped, vmas};
 
 const INVALID: Errno = Errno(libc::EINVAL);
 const PAGE: u64 = 4096;
@@ -121,9 +122,20 @@ fn describe_range(call: &Call, range: &Range) -> Memory {
         mtype: gpus
             .filter(|gpu| range.attributes.gpus() & 1 << gpu != 0)
             .map(|gpu| {
-                let target = call.sim.config.boards[gpu].gfx_target_version;
-                (gpu_name(call.sim, gpu), mtype::of_range(target, flags))
+                let config = &call.sim.config;
+                let target = config.boards[gpu].gfx_target_version;
+                let place = place(call, range, gpu);
+                (gpu_name(call.sim, gpu), config.rules().of_range(target, flags, place))
             })
             .collect(),
     }
+}
+
+/// Where the call leaves a range: svm_range_best_prefetch_location. Without XNACK it goes to a GPU's
+/// VRAM only where no other GPU has access, and an APU has none to go to.
+fn place(call: &Call, range: &Range, gpu: usize) -> Place {
+    let to = gpu_index(call.sim, range.attributes.prefetch_loc);
+    let alone = range.attributes.gpus() == 1 << gpu;
+    let local = to == Some(gpu) && alone && !call.sim.config.boards[gpu].apu;
+    if local { Place::Local } else { Place::Elsewhere }
 }

@@ -45,6 +45,11 @@ pub(crate) fn create(component: &str, source: &Path, applies_to: &str) -> Result
     make(&Hooks::of(component)?, source, applies_to)
 }
 
+/// Whether a component can be ported to.
+pub(crate) fn is_there_for(component: &str) -> bool {
+    PATCHES.get_file(format!("{component}/hooks.toml")).is_some()
+}
+
 fn make(hooks: &Hooks, source: &Path, applies_to: &str) -> Result<Port> {
     let mut files = Files::of(source, &hooks.within)?;
     files.must_be_unpatched()?;
