@@ -4,6 +4,7 @@
 mod kernel_machine;
 
 use kernel_machine::Machine;
+use kernel_machine::cli_common::text;
 use serde_json::Value;
 
 /// The events that a build printed.
@@ -24,6 +25,10 @@ const MODULE: &str = "modinfo -k $K -F filename amdgpu";
 /// Hashes of the amdgpu that is in the initramfs.
 const IN_INITRAMFS: &str = "mkdir -p /x && cd /x && unmkinitramfs /boot/initrd.img-$K . >/dev/null && \
     find . -name 'amdgpu.ko*' -exec sha256sum {} + | cut -d ' ' -f 1 && rm -rf /x";
+
+/// The machine has no sysfs but this.
+const SECURE_BOOT: &str = "mkdir -p /sys/firmware/efi/efivars && printf '\\6\\0\\0\\0\\1' \
+    >/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
 #[test]
 fn the_patched_module_is_installed_beside_the_stock_one_and_taken_back() {
@@ -61,8 +66,18 @@ fn the_patched_module_is_installed_beside_the_stock_one_and_taken_back() {
     let mut both = vermagic.lines();
     assert_eq!(both.next(), both.next());
 
-    // Again: nothing is done. With --enable: only that.
+    // Again, where signatures are enforced: nothing is done, and what it means is said.
+    assert_eq!(last["enforcement"], Value::Null);
+    machine.succeed(SECURE_BOOT);
+    let said = text(&machine.run("rdnafix build kernel --kernel $K").stderr);
+    for part in
+        ["Secure Boot is on", "will NOT load", "sudo mokutil --import /var/lib/dkms/mok.pub"]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
     let out = machine.succeed("rdnafix build kernel --kernel $K --json");
+    assert_eq!(events(&out).pop().unwrap()["enforcement"], "Secure Boot is on");
+    // With --enable: only that.
     let again = steps(&out);
     assert!(again[..7].iter().all(|step| step.starts_with("kept ")), "{again:?}");
     let out = machine.succeed("rdnafix build kernel --kernel $K --enable --json");
@@ -83,4 +98,42 @@ fn the_patched_module_is_installed_beside_the_stock_one_and_taken_back() {
     assert_eq!(left, "");
     let said = machine.succeed("rdnafix build kernel --remove");
     assert!(said.contains("was not installed"), "{said}");
+}
+
+#[test]
+fn the_debian_package_installs_the_module_and_its_removal_brings_the_stock_one_back() {
+    let Some(machine) = Machine::new("the Debian package of the module") else { return };
+    let stock = machine.succeed(MODULE);
+    let stock_in_initramfs = machine.succeed(IN_INITRAMFS);
+    let made = machine.succeed("rdnafix build kernel --deb /out");
+    assert!(made.starts_with("/out/amdgpu-rdna-dkms_"), "{made}");
+    // With the objects of earlier builds, which only saves time.
+    machine.succeed(
+        "export AMDGPU_RDNA_WORK=/cache/rdnafix/build/linux-$K && mkdir -p $AMDGPU_RDNA_WORK/src && \
+         dpkg -i /out/*.deb",
+    );
+    assert!(machine.succeed(MODULE).contains("/updates/dkms/"));
+    assert_ne!(machine.succeed(IN_INITRAMFS), stock_in_initramfs);
+    let said = machine.refused("rdnafix build kernel --remove");
+    assert!(said.contains("sudo apt-get remove amdgpu-rdna-dkms"), "{said}");
+    let said = machine.refused("rdnafix build kernel --kernel $K");
+    assert!(said.contains("sudo apt-get remove amdgpu-rdna-dkms"), "{said}");
+    machine.succeed("dpkg -r amdgpu-rdna-dkms");
+    assert_eq!(machine.succeed(MODULE), stock);
+    assert_eq!(machine.succeed(IN_INITRAMFS), stock_in_initramfs);
+    let left =
+        machine.succeed("ls -d /usr/src/amdgpu-rdna* /var/lib/dkms/amdgpu-rdna 2>&1 || true");
+    assert!(left.lines().all(|line| line.contains("No such file")), "{left}");
+}
+
+#[test]
+fn options_that_somebody_changed_are_kept_and_said_when_the_module_is_removed() {
+    let Some(machine) = Machine::new("the removal of changed options") else { return };
+    let options = "options amdgpu rdna_noncoherent=1 ppfeaturemask=0xffffffff";
+    machine.succeed(&format!("echo '{options}' >/etc/modprobe.d/amdgpu-rdna.conf"));
+    let output = machine.run("rdnafix build kernel --remove");
+    assert!(output.status.success());
+    let said = text(&output.stderr);
+    assert!(said.contains("amdgpu-rdna.conf was changed and is kept"), "{said}");
+    assert_eq!(machine.succeed("cat /etc/modprobe.d/amdgpu-rdna.conf").trim(), options);
 }

@@ -37,6 +37,7 @@ fn each_lack_is_named_with_the_command_that_mends_it_and_nothing_is_changed() {
 
     for (lack, package, script) in [
         ("make is missing", "make", "mv /usr/bin/make /usr/bin/none"),
+        ("openssl is missing", "openssl", "mv /usr/bin/openssl /usr/bin/none"),
         ("dkms is missing", "dkms", "mv /usr/sbin/dkms /usr/sbin/none"),
         ("gcc-12 is missing", "gcc-12", "mv /usr/bin/gcc-12 /usr/bin/none"),
         ("pahole is missing", "pahole", "touch /lib/modules/$K/build/vmlinux"),

@@ -16,7 +16,7 @@ use cli_common::{clean, output, release as artifact, text};
 
 /// What is installed. linux-image and linux-source are of one version in one archive.
 const PACKAGES: &str = "apt,busybox-static,dkms,initramfs-tools,kmod,linux-headers-amd64,\
-    linux-image-amd64,linux-source-6.1,make,patch,xz-utils";
+    linux-image-amd64,linux-source-6.1,make,openssl,patch,xz-utils";
 
 /// In a mount namespace of its own; $1 is the root, $2 the layer, $3 the cache, $4 the command.
 const ENTER: &str = r#"

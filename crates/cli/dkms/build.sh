@@ -9,7 +9,7 @@ module=$root/$below
 
 set -- -C "$2" "KERNELRELEASE=$1" "M=$module" "KCFLAGS=-I$root/include/trace"
 # shellcheck disable=SC2016 # it is the text of the Makefile
-# Before 6.12 the Makefile puts the path of the headers before that of the module.
+# Before 6.10 the Makefile puts the path of the headers before that of the module.
 if grep -q '^FULL_AMD_PATH=$(srctree)/$(src)' "$module/Makefile"; then
     set -- "$@" "FULL_AMD_PATH=$module/.."
 fi
@@ -18,5 +18,6 @@ make "$@" amdgpu.mod
 make -j"${AMDGPU_RDNA_JOBS:-$(nproc)}" "$@" modules
 if [ "$here/src/linux" != "$root" ]; then
     mkdir -p "$here/src/linux/$below"
-    cp "$module/amdgpu.ko" "$here/src/linux/$below/"
+    # Without its debug information, which is twenty times as large and which dkms strips anyway.
+    strip -g -o "$here/src/linux/$below/amdgpu.ko" "$module/amdgpu.ko"
 fi

@@ -48,8 +48,9 @@ const PARAMETERS: [(&str, &str, &str); 2] = [
     (
         "noretry",
         "1",
-        "a page fault on GC 10.1 is reported, and the program ends, where it would be retried \
-         without end; GC 10.3 and Linux 7.2 have it so by default. No coherency fix",
+        "a page fault on GC 10.1 (RDNA1) is reported at once and not retried first, which nothing \
+         makes succeed there; GC 10.3 and Linux 7.2 have it so by default. It makes faults \
+         visible and is no fix of coherency",
     ),
     (
         "vm_update_mode",

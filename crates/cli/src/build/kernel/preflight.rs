@@ -141,6 +141,8 @@ fn tools(kernel: &Kernel, lacks: &mut Vec<String>, packages: &mut Vec<String>) -
         ("dkms", "dkms"),
         ("make", "make"),
         ("modinfo", "kmod"),
+        // dkms makes its key with it, and signs nothing without one.
+        ("openssl", "openssl"),
         ("patch", "patch"),
         ("tar", "tar"),
         ("xz", "xz-utils"),
