@@ -85,8 +85,8 @@ fn a_kernel_whose_source_is_not_there_is_passed_over_by_dkms_and_keeps_its_modul
     machine.succeed("dpkg-deb -x /out/deb/*.deb /");
     machine.succeed("v=$(ls -d /usr/src/amdgpu-rdna-*) && dkms add -m amdgpu-rdna -v ${v##*-}");
     // As the installation of a kernel does it.
-    let output =
-        machine.run(&with_version("linux-source-6.1", "6.1.1-1", "dkms autoinstall -k $K"));
+    let installed = "{ dkms autoinstall -k $K && /etc/kernel/postinst.d/dkms $K; }";
+    let output = machine.run(&with_version("linux-source-6.1", "6.1.1-1", installed));
     let said = text(&output.stdout) + &text(&output.stderr);
     assert!(output.status.success(), "{said}");
     let status = machine.succeed("dkms status -m amdgpu-rdna");
