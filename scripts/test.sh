@@ -24,7 +24,8 @@ Runs all tests, or the named steps:
   patches     the source patches; the patched libraries of ROCm 6.4.3 and the patched allocators of
               PyTorch (built once, some minutes each), and what they ask the kernel for
   kernel      the patches for Linux: sources and headers of three kernels from the Debian archive,
-              what the patched functions decide, and that they build
+              what the patched functions decide, and that they build; the module of 6.1, built and installed
+              by DKMS in a Debian 12 (some minutes once), and loaded in QEMU
   e2e         end-to-end tests: the real ROCm libraries on the simulated GPU
   releases    end-to-end tests on every ROCm release and every simulated board
   fidelity    AMD's own tests, kfdtest and rocrtst, on the simulated GPU

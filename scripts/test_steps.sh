@@ -17,6 +17,7 @@ step_tools() {
     need_command shellcheck shellcheck
     need_command valgrind valgrind
     need_command mmdebstrap mmdebstrap
+    need_command qemu-system-x86_64 qemu-system-x86
     [[ -e /usr/include/libdrm/amdgpu_drm.h ]] || add_missing "the headers of libdrm" libdrm-dev
     need_command python3 python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || add_missing "Python's venv" python3-venv
@@ -223,7 +224,8 @@ step_examples() {
 
 step_shell() {
     command -v shellcheck >/dev/null || skip "no shellcheck here"
-    shellcheck --external-sources .ci/run scripts/*.sh packaging/drop-ins/*.sh examples/*.sbatch
+    shellcheck --external-sources .ci/run scripts/*.sh packaging/drop-ins/*.sh examples/*.sbatch \
+        crates/cli/dkms/*.sh crates/cli/dkms/deb/p*
 }
 
 step_licenses() {

@@ -11,6 +11,7 @@ use policy::{GfxTarget, Level};
 
 use crate::build::BuildArgs;
 use crate::doctor::{self, DoctorArgs, ExplainArgs};
+use crate::kernel::KernelArgs;
 use crate::patch::PatchArgs;
 use crate::probe::{BenchArgs, ProbeArgs};
 use crate::settings::{self, ConfigArgs};
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     Patch(PatchArgs),
     Build(BuildArgs),
+    Kernel(KernelArgs),
     Doctor(DoctorArgs),
     Explain(ExplainArgs),
     Probe(ProbeArgs),

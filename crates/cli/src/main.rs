@@ -7,6 +7,7 @@ mod compare;
 mod doctor;
 mod exit;
 mod generate;
+mod kernel;
 mod locate;
 mod patch;
 mod preload;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::compare(&args),
         Command::Patch(args) => patch::patch(&args),
         Command::Build(args) => build::build(&args),
+        Command::Kernel(args) => kernel::kernel(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Explain(args) => doctor::explain(&args),
         Command::Probe(probe) => probe::probe(&probe, args.verbose > 0),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// Build the patched libraries: the permanent fix.
+/// Build the patched libraries, or the patched amdgpu: the permanent fix.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BuildArgs {
     #[command(subcommand)]
@@ -15,6 +15,7 @@ pub(crate) struct BuildArgs {
 pub(crate) enum BuildCommand {
     Check(CheckArgs),
     Rocm(RocmArgs),
+    Kernel(KernelArgs),
     /// Check that an overlay is as it was installed.
     Verify(PrefixArgs),
     /// Make an overlay /opt/rocm, by update-alternatives; `uninstall` takes it back.
@@ -63,6 +64,38 @@ const ROCM_HELP: &str = "\
 The work is kept in $XDG_CACHE_HOME/rdnafix/build [default: ~/.cache], a log for each step in it;
 `rdnafix build clean` frees it. Without changing this machine, on any distribution:
   rdnafix sim root build-6.4.3 -- rdnafix build rocm --prefix DIR";
+
+/// Build the patched amdgpu of a Debian kernel, and install it by DKMS beside the stock one.
+///
+/// It is made from the kernel's own source, refused where it would not fit the kernel, signed by
+/// dkms, and found before the stock module. The parameter rdna_noncoherent is off by default.
+#[derive(Debug, clap::Args)]
+#[command(after_help = KERNEL_HELP)]
+pub(crate) struct KernelArgs {
+    /// The kernel, as uname -r prints it [default: the running one].
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: Option<String>,
+    /// Switch rdna_noncoherent on, in /etc/modprobe.d/amdgpu-rdna.conf.
+    #[arg(long)]
+    pub(crate) enable: bool,
+    /// Take the stock module back, for all kernels.
+    #[arg(long, conflicts_with_all = ["kernel", "enable", "deb"])]
+    pub(crate) remove: bool,
+    /// Make the Debian package amdgpu-rdna-dkms in DIR instead, which builds the module where it
+    /// is installed.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kernel", "enable"])]
+    pub(crate) deb: Option<PathBuf>,
+    /// Say what is done as one JSON object per line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const KERNEL_HELP: &str = "\
+Run it as root. It needs dkms, and linux-headers and linux-source of exactly this kernel; what is
+missing is named with the command that installs it. The work, up to 3 GB, is kept in
+$XDG_CACHE_HOME/rdnafix/build [default: ~/.cache], a log for each step in it; `rdnafix build clean`
+frees it. Where a machine does not start with the module: modprobe.blacklist=amdgpu or nomodeset
+on the kernel's command line, and then rdnafix build kernel --remove.";
 
 /// Say whether this machine has what a build needs. Changes nothing.
 #[derive(Debug, clap::Args)]

@@ -2,6 +2,7 @@
 //! and so does its own death.
 
 use std::fmt;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -105,7 +106,7 @@ pub(super) fn start(command: &mut Command) -> Result<Running> {
 
 impl Running {
     /// Its standard output, if that is a pipe.
-    pub(super) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+    fn stdout(&mut self) -> Option<std::process::ChildStdout> {
         self.0.stdout.take()
     }
 
@@ -131,6 +132,33 @@ pub(super) fn run(command: &mut Command, log: &Log) -> Result<()> {
     let status = start(command)?.wait()?;
     if !status.success() {
         bail!("{} failed: {status}", command.get_program().display());
+    }
+    Ok(())
+}
+
+/// Runs a program with its output in the log, and shows each line of its standard output.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn run_showing(
+    command: &mut Command,
+    log: &Log,
+    mut show: impl FnMut(&str),
+) -> Result<()> {
+    log.line(&format!("+ {command:?}"))?;
+    let mut running = start(command.stdout(Stdio::piped()).stderr(log.file()?))?;
+    let mut kept = log.file()?;
+    let name = command.get_program().to_string_lossy().into_owned();
+    for line in BufReader::new(running.stdout().context("no stdout")?).split(b'\n') {
+        let line = line.with_context(|| format!("the output of {name}"))?;
+        kept.write_all(&line)
+            .and_then(|()| kept.write_all(b"\n"))
+            .context("cannot write the log")?;
+        show(&String::from_utf8_lossy(&line));
+    }
+    let status = running.wait()?;
+    if !status.success() {
+        bail!("{name} failed: {status}");
     }
     Ok(())
 }

@@ -1,11 +1,10 @@
 //! Configuring and compiling a component.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::child::{self, run};
 use super::preflight::in_path;
@@ -86,19 +85,25 @@ fn command(program: &str, tools: &Path) -> Result<Command> {
     let mut directories = vec![tools.join("bin")];
     directories.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
     let mut command = Command::new(program);
-    command.env("PATH", std::env::join_paths(directories)?).env("LC_ALL", "C.UTF-8");
-    // What the user's shell sets for other builds would not be among the recorded inputs.
+    command.env("PATH", std::env::join_paths(directories)?);
+    without_other_builds(&mut command);
+    Ok(command)
+}
+
+/// Takes away what the user's shell sets for other builds: it would not be among the recorded
+/// inputs.
+pub(super) fn without_other_builds(command: &mut Command) {
+    command.env("LC_ALL", "C.UTF-8");
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if OF_OTHER_BUILDS.contains(&&text[..]) || text.starts_with("CMAKE_") {
             command.env_remove(&name);
         }
     }
-    Ok(command)
 }
 
 /// Variables that compilers, linkers and build tools read.
-const OF_OTHER_BUILDS: [&str; 21] = [
+const OF_OTHER_BUILDS: [&str; 26] = [
     "CFLAGS",
     "CXXFLAGS",
     "CPPFLAGS",
@@ -120,6 +125,11 @@ const OF_OTHER_BUILDS: [&str; 21] = [
     "CCC_OVERRIDE_OPTIONS",
     "ROCM_PATH",
     "HIP_PATH",
+    "KCFLAGS",
+    "KBUILD_OUTPUT",
+    "KBUILD_EXTMOD",
+    "ARCH",
+    "CROSS_COMPILE",
 ];
 
 /// Runs cmake. Objects of another toolchain are removed first: ninja does not see that.
@@ -164,23 +174,11 @@ pub(super) fn build(
     let mut ninja = command("ninja", tools)?;
     ninja.arg("-C").arg(objects).arg("-j").arg(jobs.to_string()).arg(&component.target);
     ninja.env("NINJA_STATUS", "[%f/%t] ");
-    log.line(&format!("+ {ninja:?}"))?;
-    let mut running = child::start(ninja.stdout(Stdio::piped()).stderr(log.file()?))?;
-    let mut kept = log.file()?;
-    for line in BufReader::new(running.stdout().context("no stdout")?).split(b'\n') {
-        let line = line.context("ninja's output")?;
-        kept.write_all(&line)
-            .and_then(|()| kept.write_all(b"\n"))
-            .context("cannot write the log")?;
-        if let Some((done, of)) = count(&String::from_utf8_lossy(&line)) {
+    child::run_showing(&mut ninja, log, |line| {
+        if let Some((done, of)) = count(line) {
             progress.at(done, of);
         }
-    }
-    let status = running.wait()?;
-    if !status.success() {
-        bail!("ninja failed: {status}");
-    }
-    Ok(())
+    })
 }
 
 /// `[3/70] Building ...`

@@ -1,10 +1,12 @@
-//! `rdnafix build`: the two libraries of ROCm that the patches change, built as an overlay.
+//! `rdnafix build`: the two libraries of ROCm that the patches change, built as an overlay, and
+//! the patched amdgpu of Debian's kernels.
 
 mod alternatives;
 mod args;
 mod child;
 mod compile;
 mod kept;
+mod kernel;
 mod library;
 mod manifest;
 mod prefix;
@@ -34,6 +36,7 @@ pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
     match &args.command {
         BuildCommand::Check(args) => check(args)?,
         BuildCommand::Rocm(args) => rocm::build(args)?,
+        BuildCommand::Kernel(args) => kernel::build(args)?,
         BuildCommand::Verify(args) => {
             let prefix = prefix::allowed(&args.prefix)?;
             let manifest = manifest::read(&prefix)?;

@@ -84,13 +84,7 @@ pub(super) fn check(
     if !lacks.is_empty() {
         bail!("ROCm {} cannot be built here:\n  {}", release.name, lacks.join("\n  "));
     }
-    let jobs = jobs.map_or_else(
-        || {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            jobs_for(cores, memory)
-        },
-        usize::from,
-    );
+    let jobs = jobs.map_or_else(|| self::jobs(MEMORY_OF_A_JOB), usize::from);
     Ok(Machine { jobs, toolchain: inputs.hash(), versions })
 }
 
@@ -156,7 +150,8 @@ fn way_out(release: &str, packages: &[&str]) -> String {
     format!("{here} has no package {}: do it {root}", unknown.join(", "))
 }
 
-fn apt_knows(package: &str) -> bool {
+/// Whether apt has a package of this name.
+pub(super) fn apt_knows(package: &str) -> bool {
     let output = Command::new("apt-cache").args(["show", "--", package]).output();
     // Without lists nothing can be said: apt-get says it then.
     output.map_or(true, |output| output.status.success())
@@ -170,7 +165,7 @@ fn name_of_system() -> String {
 }
 
 /// What the file system of a directory, which need not be there, lacks.
-fn room(what: &str, instead: &str, directory: &Path, bytes: u64) -> Vec<String> {
+pub(super) fn room(what: &str, instead: &str, directory: &Path, bytes: u64) -> Vec<String> {
     let there = directory.ancestors().find(|part| part.exists());
     let Some((there, room)) = there.and_then(|there| Some((there, statvfs(there).ok()?))) else {
         return Vec::new();
@@ -196,11 +191,16 @@ fn room(what: &str, instead: &str, directory: &Path, bytes: u64) -> Vec<String> 
     lacks
 }
 
+/// How many compilers may run at once here, each with so many bytes of memory.
+pub(super) fn jobs(memory_of_a_job: u64) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    jobs_for(cores, available_memory(), memory_of_a_job)
+}
+
 /// One job for each core, and memory for each.
-fn jobs_for(cores: usize, memory: Option<u64>) -> usize {
-    let fit = memory.map_or(usize::MAX, |memory| {
-        usize::try_from(memory / MEMORY_OF_A_JOB).unwrap_or(usize::MAX)
-    });
+fn jobs_for(cores: usize, memory: Option<u64>, of_a_job: u64) -> usize {
+    let fit = memory
+        .map_or(usize::MAX, |memory| usize::try_from(memory / of_a_job).unwrap_or(usize::MAX));
     cores.min(fit).max(1)
 }
 
@@ -223,10 +223,10 @@ mod tests {
 
     #[test]
     fn jobs_fit_cores_and_memory() {
-        assert_eq!(jobs_for(8, Some(6_000_000_000)), 2);
-        assert_eq!(jobs_for(2, Some(64_000_000_000)), 2);
-        assert_eq!(jobs_for(4, Some(1)), 1);
-        assert_eq!(jobs_for(4, None), 4);
+        assert_eq!(jobs_for(8, Some(6_000_000_000), MEMORY_OF_A_JOB), 2);
+        assert_eq!(jobs_for(2, Some(64_000_000_000), MEMORY_OF_A_JOB), 2);
+        assert_eq!(jobs_for(4, Some(1), MEMORY_OF_A_JOB), 1);
+        assert_eq!(jobs_for(4, None, MEMORY_OF_A_JOB), 4);
     }
 
     #[test]

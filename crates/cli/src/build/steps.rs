@@ -80,6 +80,11 @@ impl Work {
         Ok(Self { directory: directory.to_owned(), progress, _lock: lock })
     }
 
+    /// The directory.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// A path below the directory.
     pub(super) fn path(&self, part: impl AsRef<Path>) -> PathBuf {
         self.directory.join(part)

@@ -1,0 +1,163 @@
+//! What dkms and the initramfs have of the package, and its removal.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::host::{self, Kernel, said};
+use super::package;
+use crate::build::child::run;
+use crate::build::compile::without_other_builds;
+use crate::build::steps::Log;
+
+/// The file that switches the parameter on.
+pub(super) const OPTIONS: &str = "/etc/modprobe.d/amdgpu-rdna.conf";
+pub(super) const OPTIONS_TEXT: &str = "\
+# Written by rdnafix build kernel --enable, and removed by --remove.
+options amdgpu rdna_noncoherent=1
+";
+
+/// A version of the package that dkms knows, for a kernel or only added.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) version: String,
+    pub(super) kernel: Option<String>,
+    pub(super) installed: bool,
+}
+
+/// All that dkms knows of the package.
+pub(super) fn known() -> Vec<Known> {
+    let text = said(Command::new("dkms").args(["status", "-m", package::NAME]));
+    text.unwrap_or_default().lines().filter_map(line).collect()
+}
+
+/// `amdgpu-rdna/0.1.0, 6.1.0-56-amd64, x86_64: installed`, or `amdgpu-rdna/0.1.0: added`.
+fn line(line: &str) -> Option<Known> {
+    let (what, state) = line.split_once(": ")?;
+    let mut parts = what.split(", ");
+    let version = parts.next()?.strip_prefix(package::NAME)?.strip_prefix('/')?.to_owned();
+    let kernel = parts.next().map(str::to_owned);
+    Some(Known { version, kernel, installed: state.starts_with("installed") })
+}
+
+/// The versions of the package that dkms knows or that are where it looks for them.
+///
+/// # Errors
+/// Where /usr/src cannot be read.
+pub(super) fn versions() -> Result<Vec<String>> {
+    let mut versions: Vec<String> = known().into_iter().map(|known| known.version).collect();
+    let begins = format!("{}-", package::NAME);
+    for entry in fs::read_dir("/usr/src").into_iter().flatten() {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        versions.extend(name.strip_prefix(&begins).map(str::to_owned));
+    }
+    versions.sort();
+    versions.dedup();
+    Ok(versions)
+}
+
+/// A dkms command for a version of the package.
+pub(super) fn command(action: &str, version: &str) -> Command {
+    let mut command = Command::new("dkms");
+    without_other_builds(&mut command);
+    command.args([action, "-m", package::NAME, "-v", version]);
+    command
+}
+
+/// Removes a version: the stock module is back where it was installed. Gives these kernels.
+///
+/// # Errors
+/// Where dkms fails, or files of the package stay.
+pub(super) fn remove(version: &str, log: &Log) -> Result<Vec<Kernel>> {
+    let known: Vec<Known> = known().into_iter().filter(|known| known.version == version).collect();
+    if !known.is_empty() {
+        run(command("remove", version).arg("--all"), log)?;
+    }
+    let place = package::place(version);
+    if place.exists() {
+        fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
+    }
+    let installed = known.into_iter().filter(|known| known.installed);
+    Ok(installed.filter_map(|known| Some(Kernel { release: known.kernel? })).collect())
+}
+
+/// Makes the initramfs of a kernel anew, if it has one: amdgpu is in it.
+///
+/// # Errors
+/// Where that fails.
+pub(super) fn update_initramfs(kernel: &Kernel, log: &Log) -> Result<()> {
+    let initramfs = kernel.initramfs();
+    if !initramfs.exists() {
+        return log.line(&format!("there is no {}: nothing to update", initramfs.display()));
+    }
+    let mut update = Command::new("update-initramfs");
+    without_other_builds(&mut update);
+    run(update.args(["-u", "-k", &kernel.release]), log).with_context(|| {
+        format!(
+            "{} still has the module of before; repeat it: sudo update-initramfs -u -k {}",
+            initramfs.display(),
+            kernel.release
+        )
+    })
+}
+
+/// Whether the initramfs of a kernel, if it has one, was made after files that go into it.
+pub(super) fn initramfs_is_newer(kernel: &Kernel, than: &[&Path]) -> bool {
+    let time = |path: &Path| path.metadata().and_then(|data| data.modified()).ok();
+    let Some(made) = time(&kernel.initramfs()) else { return true };
+    than.iter().filter_map(|path| time(path)).all(|changed| changed <= made)
+}
+
+/// What is in the way of a removal, or of writing the package.
+///
+/// # Errors
+/// Where a file of it belongs to a Debian package.
+pub(super) fn expect_unowned(version: &str) -> Result<()> {
+    let conf = package::place(version).join("dkms.conf");
+    match host::owner(&conf) {
+        Some(owner) => bail!(
+            "{} belongs to the package {owner}, which installed the module: sudo apt-get remove \
+             {owner} takes it back",
+            conf.display()
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Removes the file of [`OPTIONS`] unless somebody has changed it. Gives what there is to say.
+///
+/// # Errors
+/// Where it cannot be removed.
+pub(super) fn remove_options() -> Result<Option<String>> {
+    let path = PathBuf::from(OPTIONS);
+    match fs::read_to_string(&path) {
+        Ok(text) if text == OPTIONS_TEXT => {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {OPTIONS}"))?;
+            Ok(None)
+        }
+        Ok(_) => Ok(Some(format!(
+            "{OPTIONS} was changed and is kept; the stock module ignores rdna_noncoherent"
+        ))),
+        Err(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_dkms_are_understood() {
+        let known = line("amdgpu-rdna/0.1.0, 6.1.0-56-amd64, x86_64: installed").unwrap();
+        assert_eq!(known.kernel.as_deref(), Some("6.1.0-56-amd64"));
+        assert!(known.installed && known.version == "0.1.0");
+        let known = line("amdgpu-rdna/0.1.0: added").unwrap();
+        assert!(known.kernel.is_none() && !known.installed);
+        let more = "amdgpu-rdna/0.1.0, 6.1.0-1-amd64, x86_64: installed (original_module exists)";
+        assert!(line(more).unwrap().installed);
+        assert_eq!(line("amdgpu/6.3.6: added"), None);
+        assert_eq!(line("Deprecated feature: REMAKE_INITRD"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! What a kernel on this machine is, and what is asked of Debian's tools about it. Reads only.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::utsname::uname;
+
+/// Where kernels have their modules.
+pub(super) const MODULES: &str = "/lib/modules";
+
+/// A kernel by its release, as in `uname -r`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kernel {
+    pub(super) release: String,
+}
+
+impl Kernel {
+    /// The named kernel, else the running one.
+    ///
+    /// # Errors
+    /// A name that cannot be one.
+    pub(super) fn named(name: Option<&str>) -> Result<Self> {
+        let release = match name {
+            Some(name) => name.to_owned(),
+            None => uname().context("uname")?.release().to_string_lossy().into_owned(),
+        };
+        // It becomes a part of paths.
+        if release.is_empty() || release.starts_with('.') || release.contains('/') {
+            bail!("--kernel '{release}': is no release of a kernel, as uname -r prints it");
+        }
+        Ok(Self { release })
+    }
+
+    /// The two numbers that its series of patches and its source package are named by, such as
+    /// `6.1`; empty where the name does not begin with them.
+    pub(super) fn numbers(&self) -> String {
+        let digits =
+            |text: &str| -> String { text.chars().take_while(char::is_ascii_digit).collect() };
+        let mut parts = self.release.split('.');
+        match (parts.next().map(digits), parts.next().map(digits)) {
+            (Some(major), Some(minor)) if !major.is_empty() && !minor.is_empty() => {
+                format!("{major}.{minor}")
+            }
+            _ => String::new(),
+        }
+    }
+
+    pub(super) fn headers(&self) -> PathBuf {
+        self.modules().join("build")
+    }
+
+    pub(super) fn modules(&self) -> PathBuf {
+        Path::new(MODULES).join(&self.release)
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        uname().is_ok_and(|name| name.release().to_string_lossy() == self.release)
+    }
+
+    /// What modinfo says of the amdgpu that this kernel would load; empty where there is none.
+    pub(super) fn modinfo(&self, field: &str) -> String {
+        let mut modinfo = Command::new("modinfo");
+        said(modinfo.args(["-k", &self.release, "-F", field, "amdgpu"])).unwrap_or_default()
+    }
+
+    /// The stock module, wherever another one is installed too.
+    pub(super) fn stock_module(&self) -> Option<PathBuf> {
+        let below = self.modules().join("kernel/drivers/gpu/drm/amd/amdgpu");
+        ["", ".xz", ".zst", ".gz"]
+            .iter()
+            .map(|kind| below.join(format!("amdgpu.ko{kind}")))
+            .find(|file| file.is_file())
+    }
+
+    /// The module that dkms installs.
+    pub(super) fn dkms_module(&self) -> Option<PathBuf> {
+        let below = self.modules().join("updates/dkms");
+        ["", ".xz", ".zst", ".gz"]
+            .iter()
+            .map(|kind| below.join(format!("amdgpu.ko{kind}")))
+            .find(|file| file.is_file())
+    }
+
+    pub(super) fn initramfs(&self) -> PathBuf {
+        PathBuf::from(format!("/boot/initrd.img-{}", self.release))
+    }
+}
+
+/// The kernels that have modules here.
+pub(super) fn kernels() -> Vec<Kernel> {
+    let entries = fs::read_dir(MODULES).into_iter().flatten().filter_map(Result::ok);
+    let mut all: Vec<Kernel> = entries
+        .map(|entry| Kernel { release: entry.file_name().to_string_lossy().into_owned() })
+        .collect();
+    all.sort_by(|a, b| a.release.cmp(&b.release));
+    all
+}
+
+/// The standard output of a command that succeeds, without white space at its ends.
+pub(super) fn said(command: &mut Command) -> Option<String> {
+    let output = command.env("LC_ALL", "C.UTF-8").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    output.status.success().then_some(text)
+}
+
+/// The version of a Debian package that is installed.
+pub(super) fn installed(package: &str) -> Option<String> {
+    let mut query = Command::new("dpkg-query");
+    let line =
+        said(query.args(["--show", "--showformat=${db:Status-Status} ${Version}", package]))?;
+    line.strip_prefix("installed ").map(str::to_owned)
+}
+
+/// The Debian package that a file belongs to.
+pub(super) fn owner(path: &Path) -> Option<String> {
+    let line = said(Command::new("dpkg-query").arg("--search").arg(path))?;
+    Some(line.lines().next()?.split_once(": ")?.0.to_owned())
+}
+
+/// Why a module whose key is not enrolled is refused by the running kernel, if it is.
+pub(super) fn enforcement() -> Option<&'static str> {
+    let read = |path: &str| fs::read(path).unwrap_or_default();
+    let secure_boot =
+        read("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+    // Four bytes of attributes come before the value.
+    if secure_boot.get(4) == Some(&1) {
+        return Some("Secure Boot is on");
+    }
+    if read("/sys/module/module/parameters/sig_enforce").first() == Some(&b'Y') {
+        return Some("module.sig_enforce is set");
+    }
+    let lockdown = String::from_utf8_lossy(&read("/sys/kernel/security/lockdown")).into_owned();
+    let locked = lockdown.contains("[integrity]") || lockdown.contains("[confidentiality]");
+    locked.then_some("the kernel is locked down")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_a_kernel_are_read_from_its_release() {
+        for (release, numbers) in [
+            ("6.1.0-56-amd64", "6.1"),
+            ("6.12.117+deb13-amd64", "6.12"),
+            ("7.2-rc1-amd64", "7.2"),
+            ("custom", ""),
+            ("6", ""),
+        ] {
+            let kernel = Kernel::named(Some(release)).unwrap();
+            assert_eq!(kernel.numbers(), numbers, "{release}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_no_kernel() {
+        for name in ["", "..", "../6.1.0-1-amd64", "a/b"] {
+            assert!(Kernel::named(Some(name)).is_err(), "{name}");
+        }
+    }
+}

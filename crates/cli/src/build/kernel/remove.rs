@@ -1,0 +1,91 @@
+//! `rdnafix build kernel --remove`: the stock module back, for every kernel.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use super::host::{self, Kernel};
+use super::{dkms, expect_stock, package};
+use crate::build::progress::Progress;
+use crate::build::steps::{Inputs, Work};
+use crate::build::{child, kept};
+use crate::stdout::print;
+
+/// What helps where the machine does not start with the module.
+pub(super) const EMERGENCY: &str = "\
+if the machine does not start with it: in the boot menu, press e, add modprobe.blacklist=amdgpu
+(or nomodeset) to the line that begins with linux, start with Ctrl-X, and remove it then
+";
+
+/// Does it. What was removed before is no error.
+///
+/// # Errors
+/// Where something cannot be removed, or another module than the stock one is still there.
+pub(super) fn remove(as_json: bool) -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("removing a module is for root only: run it with sudo; nothing was changed");
+    }
+    let versions = dkms::versions()?;
+    for version in &versions {
+        dkms::expect_unowned(version)?;
+    }
+    child::listen();
+    let work = Work::open(&kept::directory()?.join("linux-remove"), Progress::new(as_json, 1))?;
+    let is_gone = || {
+        dkms::versions().is_ok_and(|versions| versions.is_empty())
+            && fs::read_to_string(dkms::OPTIONS).map_or(true, |text| text != dkms::OPTIONS_TEXT)
+    };
+    // Kernels whose initramfs is still to be made anew, also if this is interrupted.
+    let list = work.path("kernels");
+    let mut kept_options = None;
+    work.step("remove", &Inputs::new("remove"), is_gone, |log| {
+        let mut kernels: Vec<String> = fs::read_to_string(&list)
+            .unwrap_or_default()
+            .lines()
+            .map(str::to_owned)
+            .chain(dkms::known().into_iter().filter_map(|known| known.kernel))
+            .collect();
+        kernels.sort();
+        kernels.dedup();
+        fs::write(&list, kernels.join("\n"))
+            .with_context(|| format!("cannot write {}", list.display()))?;
+        for version in &versions {
+            dkms::remove(version, log)?;
+        }
+        kept_options = dkms::remove_options()?;
+        for release in &kernels {
+            let kernel = Kernel { release: release.clone() };
+            dkms::update_initramfs(&kernel, log)?;
+        }
+        Ok(fs::remove_file(&list)?)
+    })?;
+    for kernel in host::kernels() {
+        expect_stock(&kernel)?;
+    }
+    if as_json {
+        let event = json!({ "event": "removed", "versions": versions, "kept": kept_options });
+        return print(&format!("{event}\n"));
+    }
+    let what = if versions.is_empty() {
+        format!("{} was not installed: the stock amdgpu is in its place\n", package::NAME)
+    } else {
+        format!(
+            "{} {} is removed: the stock amdgpu is back, and used from the next start on\n",
+            package::NAME,
+            versions.join(", ")
+        )
+    };
+    let emergency = if versions.is_empty() { "" } else { AFTERWARDS };
+    print(&(what + emergency))?;
+    if let Some(kept) = kept_options {
+        eprintln!("rdnafix: {kept}");
+    }
+    Ok(())
+}
+
+const AFTERWARDS: &str = "\
+if the machine does not start: in the boot menu, press e, add modprobe.blacklist=amdgpu (or
+nomodeset) to the line that begins with linux, start with Ctrl-X, and make the initramfs anew:
+sudo update-initramfs -u
+";
