@@ -299,8 +299,8 @@ fn the_command_in_the_documentation_makes_patches_that_apply() {
     let doc = fs::read_to_string(root().join("docs/patches.md")).unwrap();
     let section = doc.split("\n## Porting\n").nth(1).expect("the section");
     let section = section.split("\n## ").next().unwrap();
-    let commands: Vec<&str> =
-        section.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let block = section.split("```sh no-run\n").nth(1).expect("a block of commands");
+    let commands: Vec<&str> = block.lines().take_while(|line| *line != "```").collect();
     assert!(commands.iter().any(|line| line.starts_with("rdnafix patch create ")), "{commands:?}");
     let here = tempfile::tempdir().unwrap();
     if !sources_in("clr/6.4.3", &here.path().join("clr")) {

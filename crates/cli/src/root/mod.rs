@@ -96,7 +96,10 @@ fn list(json: bool) -> Result<ExitCode> {
     let mut table = String::new();
     for root in &listed {
         let state = if root.path.is_some() { "made" } else { "not made" };
-        let _ = writeln!(table, "{:width$}  {state:8}  {}", root.name, root.about);
+        let begin = format!("{:width$}  {state:8}  ", root.name);
+        let rest = " ".repeat(begin.len());
+        let options = textwrap::Options::new(80).initial_indent(&begin).subsequent_indent(&rest);
+        let _ = writeln!(table, "{}", textwrap::fill(root.about.trim(), options));
     }
     print(&table)?;
     Ok(ExitCode::SUCCESS)
