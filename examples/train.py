@@ -17,6 +17,7 @@ Exit code: 0, or 2 where PyTorch, its ROCm build or the GPU is missing.
 
 import argparse
 import os
+import statistics
 import sys
 import time
 
@@ -107,8 +108,8 @@ def train(torch, device, steps, batch, workers):
         times.append(time.perf_counter() - start)
         print(f"step {step:3}: loss {value:.6f}, {times[-1] * 1000:.2f} ms")
     # The first steps choose and compile kernels.
-    settled = sorted(times[len(times) // 4 :])
-    print(f"median step: {settled[len(settled) // 2] * 1000:.2f} ms")
+    settled = times[max(1, len(times) // 4) :] or times
+    print(f"median step: {statistics.median(settled) * 1000:.2f} ms")
 
 
 def main():

@@ -141,3 +141,20 @@ target_directory() {
     cargo metadata --format-version 1 --no-deps |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }
+
+# package_version: of the library, the command and the packages.
+package_version() {
+    cargo metadata --format-version 1 --no-deps --locked |
+        python3 -c 'import json, sys
+print(next(p["version"] for p in json.load(sys.stdin)["packages"] if p["name"] == "rdnafix"))'
+}
+
+# source_date: the time that files in packages have: SOURCE_DATE_EPOCH, else that of the commit, else
+# of the locked dependencies.
+source_date() {
+    if [[ -n ${SOURCE_DATE_EPOCH:-} ]]; then
+        say "$SOURCE_DATE_EPOCH"
+    else
+        git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock
+    fi
+}

@@ -29,13 +29,14 @@ Runs all tests, or the named steps:
   e2e         end-to-end tests: the real ROCm libraries on the simulated GPU
   releases    end-to-end tests on every ROCm release and every simulated board
   fidelity    AMD's own tests, kfdtest and rocrtst, on the simulated GPU
+  packages    the deb, the wheel and the tarball: made twice, installed in clean roots, removed
   examples    the examples compile without warnings, and start
   shell       shellcheck
   licenses    licences and sources of all dependencies
   advisories  known vulnerabilities of all dependencies (needs the network)
   docs        the documentation builds without warnings
   bench       the benchmarks compile
-  readme      the commands of the README
+  readme      all pages (*.md): their commands run, their links and files are there
 
   --quick       format, lint, build, unit and a part of e2e: less than 3 minutes once built
   --no-install  install nothing: what cannot run without is SKIPPED
@@ -46,7 +47,7 @@ Runs all tests, or the named steps:
 TEXT
 }
 
-all_steps=(tools format lint build unit threads roots patches kernel e2e releases fidelity examples shell licenses advisories docs bench readme)
+all_steps=(tools format lint build unit threads roots patches kernel e2e releases fidelity packages examples shell licenses advisories docs bench readme)
 all_releases=(5.2.3 5.7.1 6.4.3 7.2.4)
 quick_steps=(format lint build unit e2e)
 

@@ -65,11 +65,14 @@ step_threads() {
         --target-dir "$(target_directory)/tsan" without_locks -- --test-threads=1
 }
 
-# The test files of the steps patches, kernel, releases and fidelity; all others are those of e2e.
+# The test files of the steps patches, kernel, releases, fidelity, packages and readme; all others are
+# those of e2e.
 of_patches=(patch_policy patches 'port_*' cli_patch 'cli_build*' equivalence pytorch_patch)
 of_kernel=('kernel_*')
 of_releases=(cli_root clients golden 'releases_*')
 of_fidelity=(kfdtest rocrtst)
+of_packages=(packages packages_many)
+of_readme=(docs)
 # Those of e2e that also run with the programs in the root of each other release.
 of_every_release=(found_by_testing robustness_loader robustness_process)
 
@@ -85,7 +88,8 @@ step_e2e() {
     for file in tests/*.rs; do
         name=$(basename "$file" .rs)
         [[ $quick == no || $name == cli_* ]] || continue
-        is_one_of "$name" "${of_patches[@]}" "${of_kernel[@]}" "${of_releases[@]}" "${of_fidelity[@]}" || tests+=("$name")
+        is_one_of "$name" "${of_patches[@]}" "${of_kernel[@]}" "${of_releases[@]}" "${of_fidelity[@]}" \
+            "${of_packages[@]}" "${of_readme[@]}" || tests+=("$name")
     done
     run_tests e2e "${tests[@]}"
 }
@@ -181,6 +185,32 @@ step_fidelity() {
     run_tests fidelity "${of_fidelity[@]}"
 }
 
+step_packages() {
+    local -x SOURCE_DATE_EPOCH RDNAFIX_TEST_PACKAGES RDNAFIX_TEST_PACKAGING
+    local -a options=()
+    local file
+    if [[ $install == no ]]; then options=(--no-install); fi
+    SOURCE_DATE_EPOCH=$(source_date)
+    RDNAFIX_TEST_PACKAGES=$(target_directory)/packages
+    RDNAFIX_TEST_PACKAGING=$(scripts/package.sh --tools)
+    rm -rf "$RDNAFIX_TEST_PACKAGES"
+    scripts/release.sh "${options[@]}" --out "$RDNAFIX_TEST_PACKAGES"
+    say "## the same again, from another directory and from nothing"
+    mkdir "$work/again"
+    { git ls-files -z 2>/dev/null || find . -path ./target -prune -o -type f -print0; } |
+        tar --create --null --files-from=- | tar --extract --directory="$work/again"
+    (
+        unset CARGO_TARGET_DIR
+        RDNAFIX_PACKAGE_TARGET=$work/again/target \
+            "$work/again/scripts/release.sh" "${options[@]}" --out "$work/packages"
+    )
+    for file in "$RDNAFIX_TEST_PACKAGES"/*; do
+        cmp "$file" "$work/packages/${file##*/}"
+    done
+    rm -rf "$work/again"
+    run_tests packages "${of_packages[@]}"
+}
+
 step_examples() {
     local file
     find_rocm || skip "no ROCm here (HIP and HSA headers and libraries)"
@@ -194,7 +224,8 @@ step_examples() {
 
 step_shell() {
     command -v shellcheck >/dev/null || skip "no shellcheck here"
-    shellcheck --external-sources .ci/run scripts/*.sh crates/cli/dkms/*.sh crates/cli/dkms/deb/p*
+    shellcheck --external-sources .ci/run scripts/*.sh packaging/drop-ins/*.sh examples/*.sbatch \
+        crates/cli/dkms/*.sh crates/cli/dkms/deb/p*
 }
 
 step_licenses() {
@@ -224,40 +255,9 @@ step_docs() {
 
 step_bench() { cargo bench --workspace --bench '*' --no-run; }
 
+# The pages: README.md and all others.
 step_readme() {
-    [[ -f README.md ]] || skip "there is no README.md"
-    local heading command line code
-    for heading in 'Quick start' Tests; do
-        command=$(first_command "$heading")
-        say "## $heading: $command"
-        case $command in
-            ./scripts/quickstart.sh)
-                if [[ $install == no ]]; then command+=' --no-install'; fi
-                $command </dev/null
-                ;;
-            ./scripts/test.sh) say "(that is what is running)" ;;
-            *) die "README.md, section $heading: expected a command of this repository" ;;
-        esac
-    done
-    while IFS= read -r line; do
-        say "## $line"
-        line=${line//target\/release/$(target_directory)/release}
-        code=0
-        eval "${line//'~'\//$work/}" </dev/null || code=$?
-        # A root that the archive no longer has is no failure of the project's.
-        ((code != 69)) || skip "$line: cannot be had here"
-        ((code == 0)) || return "$code"
-    done < <(
-        first_command Use
-        first_command 'The permanent fix'
-    )
-}
-
-# The first sh block of a section of the README.
-first_command() {
-    awk -v heading="## $1" '
-        /^## / { inside = $0 == heading }
-        inside && /^```/ { if (block) exit; block = $0 == "```sh"; next }
-        block { print }
-    ' README.md
+    if [[ $install == no ]]; then local -x RDNAFIX_TEST_NO_INSTALL=1; fi
+    find_rocm || skip "no ROCm here (HIP and HSA headers and libraries)"
+    run_tests readme "${of_readme[@]}"
 }

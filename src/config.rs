@@ -74,15 +74,21 @@ pub(crate) fn get() -> &'static Config {
     CONFIG.get_or_init(|| parse(variable).with_absolute_paths())
 }
 
+unsafe extern "C" {
+    /// getenv, but null in a set-user-ID program, whose caller must not choose what is written
+    /// where (<stdlib.h>, glibc 2.17).
+    pub(crate) fn secure_getenv(name: *const std::ffi::c_char) -> *mut std::ffi::c_char;
+}
+
 /// A variable of the environment. To be called by the constructor only.
 pub(crate) fn variable(name: &CStr) -> Option<Vec<u8>> {
     // SAFETY: `name` is NUL-terminated, and no other thread of this process runs yet: the
     // first call comes from the constructor of a preloaded library.
-    let value = unsafe { libc::getenv(name.as_ptr()) };
+    let value = unsafe { secure_getenv(name.as_ptr()) };
     if value.is_null() {
         return None;
     }
-    // SAFETY: getenv returned a NUL-terminated string, which is copied at once.
+    // SAFETY: it returned a NUL-terminated string, which is copied at once.
     Some(unsafe { CStr::from_ptr(value) }.to_bytes().to_vec())
 }
 

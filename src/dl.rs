@@ -10,6 +10,7 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
+use crate::config::secure_getenv;
 use crate::hip::{SUCCESS, SYMBOL_NOT_FOUND};
 use crate::hook::{Hook, Library};
 use crate::{elf, objects, report, resolve};
@@ -85,8 +86,8 @@ fn look() -> bool {
     REAL_DLSYM.store(real.cast_mut(), Ordering::Release);
     REAL_DLVSYM.store(versioned.cast_mut(), Ordering::Release);
     // SAFETY: a valid name; the value is looked at and not kept.
-    let value = unsafe { libc::getenv(c"RDNAFIX_DLSYM".as_ptr()) };
-    // SAFETY: getenv gives null or a NUL-terminated string.
+    let value = unsafe { secure_getenv(c"RDNAFIX_DLSYM".as_ptr()) };
+    // SAFETY: it gives null or a NUL-terminated string.
     let wanted = !value.is_null() && unsafe { CStr::from_ptr(value) } == c"1";
     WANTED.store(if wanted { YES } else { NO }, Ordering::Release);
     wanted

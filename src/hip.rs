@@ -17,6 +17,8 @@ pub(crate) const SUCCESS: c_int = 0;
 pub(crate) const SYMBOL_NOT_FOUND: c_int = 302;
 /// hipErrorOutOfMemory (hip_runtime_api.h)
 pub(crate) const OUT_OF_MEMORY: c_int = 2;
+/// hipStreamLegacy (hip_runtime_api.h), a name of the null stream
+const STREAM_LEGACY: usize = 1;
 /// HIP device numbers that are known here; more GPUs than this no machine has.
 pub(crate) const DEVICES: usize = 64;
 /// hipMemAdviseSetCoarseGrain (hip_runtime_api.h, AMD's addition to hipMemoryAdvise)
@@ -51,6 +53,7 @@ pub(crate) struct PointerAttributes {
 
 type TotalMemory = unsafe extern "C-unwind" fn(*mut usize, c_int) -> c_int;
 type StreamDevice = unsafe extern "C-unwind" fn(*mut c_void, *mut c_int) -> c_int;
+type DevicePool = unsafe extern "C-unwind" fn(*mut *mut c_void, c_int) -> c_int;
 type GetDevice = unsafe extern "C-unwind" fn(*mut c_int) -> c_int;
 type PciBusId = unsafe extern "C-unwind" fn(*mut c_char, c_int, c_int) -> c_int;
 type Attribute = unsafe extern "C-unwind" fn(*mut c_int, c_uint, c_int) -> c_int;
@@ -69,11 +72,13 @@ pub(crate) struct Hip {
     advise: Advise,
     /// Only used to forget what was remembered of freed memory.
     address_range: Option<AddressRange>,
-    /// These four are for the cap on device memory only.
+    /// These six are for the cap on device memory only.
     total_memory: Option<TotalMemory>,
     stream_device: Option<StreamDevice>,
+    is_capturing: Option<StreamDevice>,
+    pool: Option<DevicePool>,
+    default_pool: Option<DevicePool>,
     malloc: Option<Alloc>,
-    free: Option<Free>,
     /// Bytes by device number; 0 while unknown.
     totals: [AtomicU64; DEVICES],
     /// Targets by device number, packed; 0 while unknown.
@@ -115,10 +120,14 @@ pub(crate) fn near(caller: usize) -> Option<&'static Hip> {
                         .map(|address| std::mem::transmute::<*const (), TotalMemory>(address)),
                     stream_device: function(c"hipStreamGetDevice")
                         .map(|address| std::mem::transmute::<*const (), StreamDevice>(address)),
+                    is_capturing: function(c"hipStreamIsCapturing")
+                        .map(|address| std::mem::transmute::<*const (), StreamDevice>(address)),
+                    pool: function(c"hipDeviceGetMemPool")
+                        .map(|address| std::mem::transmute::<*const (), DevicePool>(address)),
+                    default_pool: function(c"hipDeviceGetDefaultMemPool")
+                        .map(|address| std::mem::transmute::<*const (), DevicePool>(address)),
                     malloc: function(c"hipMalloc")
                         .map(|address| std::mem::transmute::<*const (), Alloc>(address)),
-                    free: function(c"hipFree")
-                        .map(|address| std::mem::transmute::<*const (), Free>(address)),
                     totals: [const { AtomicU64::new(0) }; DEVICES],
                     targets: [const { AtomicU32::new(0) }; DEVICES],
                 }
@@ -178,32 +187,62 @@ impl Hip {
         }
     }
 
-    /// The device of a stream; the current one where HIP does not say (before 5.6).
+    /// The device of a stream; the current one where HIP does not say (before 5.6). `None` while
+    /// the stream is captured: nothing is allocated then, but by the graph when it runs.
     pub(crate) fn device_of(&self, stream: *mut c_void) -> Option<c_int> {
-        let Some(question) = self.stream_device else { return self.current_device() };
-        let mut device = 0;
+        // The null stream, by both its names (0 and hipStreamLegacy): it is of the current device
+        // and cannot be captured. Asking would end the capture of another stream, and
+        // hipStreamGetDevice crashes on the second in 6.4.3 and 7.2.4.
+        if stream.addr() <= STREAM_LEGACY {
+            return self.current_device();
+        }
+        if let Some(question) = self.is_capturing
+            && self.of_stream(question, stream)? != 0
+        {
+            return None;
+        }
+        match self.stream_device {
+            Some(question) => self.of_stream(question, stream),
+            None => self.current_device(),
+        }
+    }
+
+    /// Whether a pool is the one that a device allocates from. Of others HIP does not say which
+    /// device they are of.
+    pub(crate) fn is_pool_of(&self, pool: *mut c_void, device: c_int) -> bool {
         let pending = self.error_pending();
-        // SAFETY: the function writes one int through the pointer; the stream is the program's.
-        let status = unsafe { question(stream, &raw mut device) };
+        let found = [self.pool, self.default_pool].into_iter().flatten().any(|question| {
+            let mut own = std::ptr::null_mut();
+            // SAFETY: both functions of this type write one handle through the pointer.
+            unsafe { question(&raw mut own, device) == SUCCESS && own == pool }
+        });
+        if !pending {
+            self.clear_error();
+        }
+        found
+    }
+
+    /// What HIP says of a stream; a failure leaves no error behind.
+    fn of_stream(&self, question: StreamDevice, stream: *mut c_void) -> Option<c_int> {
+        let mut answer = 0;
+        let pending = self.error_pending();
+        // SAFETY: both functions of this type write one int (hipStreamCaptureStatus is an enum)
+        // through the pointer; the stream is the program's.
+        let status = unsafe { question(stream, &raw mut answer) };
         if status != SUCCESS && !pending {
             self.clear_error();
         }
-        (status == SUCCESS).then_some(device)
+        (status == SUCCESS).then_some(answer)
     }
 
     /// Has HIP itself say that there is no memory, by asking it for more than any GPU has, so
     /// that its last error is what the program expects.
     pub(crate) fn run_out_of_memory(&self) {
         const TOO_MUCH: usize = 1 << 62;
-        let Some(malloc) = self.malloc else { return };
         let mut memory = std::ptr::null_mut();
-        // SAFETY: a place for the result, and any size.
-        let status = unsafe { malloc(&raw mut memory, TOO_MUCH) };
-        if status == SUCCESS
-            && let Some(free) = self.free
-        {
-            // SAFETY: it was allocated just now.
-            unsafe { free(memory) };
+        if let Some(malloc) = self.malloc {
+            // SAFETY: a place for the result, and any size.
+            unsafe { malloc(&raw mut memory, TOO_MUCH) };
         }
     }
 
@@ -251,15 +290,20 @@ impl Hip {
 
     /// Bytes of the allocation that starts at `start`; 0 where there is none.
     pub(crate) fn allocated(&self, start: *mut c_void) -> usize {
-        let Some(address_range) = self.address_range else { return 0 };
+        self.allocation(start).filter(|(base, _)| *base == start).map_or(0, |(_, size)| size)
+    }
+
+    /// The start of the allocation that an address is in, and its bytes.
+    pub(crate) fn allocation(&self, address: *mut c_void) -> Option<(*mut c_void, usize)> {
+        let address_range = self.address_range?;
         let pending = self.error_pending();
         let (mut base, mut size) = (std::ptr::null_mut(), 0);
         // SAFETY: the function writes two values through the pointers; it takes any address.
-        let status = unsafe { address_range(&raw mut base, &raw mut size, start) };
+        let status = unsafe { address_range(&raw mut base, &raw mut size, address) };
         if status != SUCCESS && !pending {
             self.clear_error();
         }
-        if status == SUCCESS && base == start { size } else { 0 }
+        (status == SUCCESS).then_some((base, size))
     }
 
     /// Advises the runtime that a managed range be coarse-grained.

@@ -50,6 +50,9 @@ fn constructor() {
         report::start();
     }
     torch::at_start(!config.no_torch && !config.dry_run && config.level != policy::Level::Off);
+    if config.log.is_some() {
+        torch::note();
+    }
 }
 
 // libgcc_s would be one more library to load in every process; its unwinder also comes as an

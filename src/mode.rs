@@ -45,7 +45,7 @@ fn settle() {
     if let Some(settings) = &config.log {
         log::start(settings);
     }
-    if let Some(settings) = torch::set_here() {
+    if let Some(settings) = torch::noted() {
         tracing::info!("for PyTorch: {settings}");
     }
     let mode = if config.report.is_some() || (config.level != Level::Off && gpus::any_rdna12()) {

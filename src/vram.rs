@@ -49,8 +49,13 @@ impl Room {
     /// older one of the same address must have been freed unseen.
     pub(crate) fn fill(self, key: usize, bytes: u64) {
         let held = Held { device: self.0.device, bytes };
-        // Before the room goes back, so that nobody else takes it meanwhile.
-        LIVE[held.device].fetch_add(bytes, Ordering::Relaxed);
+        // The room becomes it: counted twice for a moment, it would refuse what there is room for.
+        if let Some(more) = bytes.checked_sub(self.0.bytes) {
+            LIVE[held.device].fetch_add(more, Ordering::Relaxed);
+        } else {
+            give_back(Held { bytes: self.0.bytes - bytes, ..held });
+        }
+        std::mem::forget(self);
         let older = HELD.with(|all| {
             let older = all.take(key);
             all.set(key, 1, held);
@@ -85,7 +90,17 @@ pub(crate) fn free(key: usize) -> Freed {
     Freed(key, HELD.with(|all| all.take(key)).map(|(_, held)| held))
 }
 
+/// Whether nothing is counted; cheap.
+pub(crate) fn is_empty() -> bool {
+    HELD.is_empty()
+}
+
 impl Freed {
+    /// Whether it was found.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.1.is_some()
+    }
+
     /// Whether the call that frees it succeeded; otherwise it counts on.
     pub(crate) fn done(mut self, success: bool) {
         if !success && let Some(held) = self.1.take() {
@@ -204,5 +219,26 @@ mod tests {
             }
         });
         assert_eq!(live(7), 0);
+    }
+
+    #[test]
+    fn threads_that_stay_within_the_limit_are_never_refused() {
+        let refused = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for key in [0x20_0000, 0x20_1000] {
+                let refused = &refused;
+                scope.spawn(move || {
+                    for _ in 0..20_000 {
+                        let Ok(room) = Room::take(8, 400, 900) else {
+                            refused.fetch_add(1, Ordering::Relaxed);
+                            continue;
+                        };
+                        room.fill(key, 400);
+                        free(key).done(true);
+                    }
+                });
+            }
+        });
+        assert_eq!((refused.load(Ordering::Relaxed), live(8)), (0, 0));
     }
 }

@@ -49,7 +49,11 @@ fn in_every_release_each_way_to_allocate_stops_at_the_cap() {
             let line = format!("{way}: {REFUSED}, again 0 0\n");
             assert!(out.contains(&line), "ROCm {name}: no {line} in\n{out}");
         }
+        if name == RELEASES[1] {
+            assert!(out.contains(&format!("hipMemCreate: {REFUSED}\n")), "ROCm {name}:\n{out}");
+        }
         let mut after = vec![
+            "a free by an address inside",
             "one that is too large",
             "a free of what was never allocated",
             "a double free",
@@ -61,6 +65,12 @@ fn in_every_release_each_way_to_allocate_stops_at_the_cap() {
         if name != RELEASES[0] {
             after.push("a reset");
         }
+        if !name.starts_with('5') {
+            after.push("a capture");
+            for line in ["captured: 0 0 0 0\n", "the legacy stream: 0 0\n"] {
+                assert!(out.contains(line), "ROCm {name}: no {line} in\n{out}");
+            }
+        }
         for what in after {
             let line = format!("after {what}: {REFUSED}\n");
             assert!(out.contains(&line), "ROCm {name}: no {line} in\n{out}");
@@ -68,6 +78,8 @@ fn in_every_release_each_way_to_allocate_stops_at_the_cap() {
         for line in [
             "too large: status 2, last error 2 2\n",
             "null: 1, empty: 0, free null: 0\n",
+            "freed inside: 0 0\n",
+            "; wrong flags: 1\n",
             "freed twice: 0 0 1\n",
             "threads: never too much\n",
             "child: 1\n",

@@ -59,6 +59,7 @@ type Rule = (&'static [(&'static str, &'static str)], Variables);
 
 fn rules() -> Vec<Rule> {
     let with = |text: &str| format!("{text},{BOTH}");
+    let expandable = "expandable_segments:True,garbage_collection_threshold:0.6".to_owned();
     vec![
         (&[], added()),
         (
@@ -70,18 +71,12 @@ fn rules() -> Vec<Rule> {
             variables(&[(HIP, "garbage_collection_threshold:0.9,max_split_size_mb:128")]),
         ),
         (&[(HIP, BOTH)], variables(&[(HIP, BOTH)])),
-        (
-            &[(HIP, "expandable_segments:True")],
-            variables(&[(HIP, &with("expandable_segments:True"))]),
-        ),
+        (&[(HIP, "expandable_segments:True")], variables(&[(HIP, &expandable)])),
         (
             &[(CUDA, "expandable_segments:True")],
-            variables(&[(CUDA, &with("expandable_segments:True")), (HIP, BOTH), (ADDED, HIP)]),
+            variables(&[(CUDA, &expandable), (HIP, BOTH), (ADDED, HIP)]),
         ),
-        (
-            &[(ALLOC, "expandable_segments:True")],
-            variables(&[(ALLOC, &with("expandable_segments:True"))]),
-        ),
+        (&[(ALLOC, "expandable_segments:True")], variables(&[(ALLOC, &expandable)])),
         (
             &[(CUDA, "a:1"), (ALLOC, "b:2")],
             variables(&[(CUDA, &with("a:1")), (ALLOC, &with("b:2"))]),
@@ -128,10 +123,8 @@ fn every_rule_holds_in_the_program_in_what_it_starts_and_in_spawned_workers() {
 /// A script that sets a variable itself, after this library has added its own.
 #[test]
 fn what_a_script_sets_is_not_hidden_from_the_programs_that_it_starts() {
-    let with = format!("expandable_segments:True,{BOTH}");
-    let alloc = format!("{ALLOC}=expandable_segments:True");
-    let cuda = format!("{CUDA}=expandable_segments:True");
-    let hip = format!("{HIP}=expandable_segments:True");
+    let with = format!("a:1,{BOTH}");
+    let (alloc, cuda, hip) = (format!("{ALLOC}=a:1"), format!("{CUDA}=a:1"), format!("{HIP}=a:1"));
     let (empty, gone) = (format!("{ALLOC}="), HIP.to_owned());
     for (argument, expected) in [
         (&alloc, variables(&[(ALLOC, &with)])),
@@ -231,9 +224,27 @@ fn the_rest_of_the_environment_and_its_order_stay_as_they_were() {
 }
 
 #[test]
-fn the_log_says_what_was_set() {
+fn the_log_says_what_pytorch_finds_whoever_set_it() {
     let program = common::alloc_probe();
-    let ran = Run::new(&program).env("RDNAFIX_LOG", "info").interposed().on("gfx1031").go();
     let line = format!("for PyTorch: {HIP}={BOTH}");
-    assert!(ran.stderr().contains(&line), "{}", ran.stderr());
+    // A shell sets it for what it starts, and does not use a GPU itself.
+    let script = format!("{}; true", program.display());
+    for run in [Run::new(&program), Run::new("/bin/sh").args(["-c", &script])] {
+        let ran = run.env("RDNAFIX_LOG", "info").interposed().on("gfx1031").go();
+        assert!(ran.stderr().contains(&line), "{}", ran.stderr());
+    }
+}
+
+#[test]
+fn the_switch_of_the_source_patches_is_one_of_the_library_too() {
+    let all = |value: &str| {
+        let run = Run::new("/usr/bin/env").env("PYTORCH_RDNA_ALLOC_DEFAULTS", value);
+        run.interposed().on("gfx1031").go().stdout().to_owned()
+    };
+    for off in ["0", "off", "false", "00"] {
+        assert!(!all(off).contains(HIP), "{off}: {}", all(off));
+    }
+    for on in ["1", ""] {
+        assert!(all(on).contains(&format!("{HIP}={BOTH}")), "{on}: {}", all(on));
+    }
 }

@@ -33,7 +33,8 @@ class AllocDefaults {
   // Whether a device gets them, by its gcnArchName: gfx1031, gfx1030:sramecc-:xnack-
   static bool are_for(const char* arch) {
     const char* const value = std::getenv("PYTORCH_RDNA_ALLOC_DEFAULTS");
-    if (value != nullptr && std::strcmp(value, "0") == 0) return false;
+    // Who sets it to anything but 1 wants them off.
+    if (value != nullptr && *value != '\0' && std::strcmp(value, "1") != 0) return false;
     const bool family =
         std::strncmp(arch, "gfx101", 6) == 0 || std::strncmp(arch, "gfx103", 6) == 0;
     return family && arch[6] != '\0' && arch[6] != ':' && (arch[7] == '\0' || arch[7] == ':');

@@ -30,9 +30,9 @@ pub(crate) unsafe extern "C-unwind" fn ext_malloc(
         None
     };
     // SAFETY: the program's own arguments to the function that it called.
-    let call = || seen::explicit(|| unsafe { real(ptr, size, flags) });
+    let call = |more| seen::explicit(|| unsafe { real(ptr, size | more, flags) });
     let status = if flags == ext_malloc::SIGNAL {
-        call() // host memory
+        call(0) // host memory
     } else {
         // SAFETY: `ptr` takes the result of the call.
         unsafe { vram::counted(Hook::HipExtMallocWithFlags, ptr, size, caller, call) }

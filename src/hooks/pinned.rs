@@ -4,15 +4,15 @@ use std::ffi::{c_int, c_uint, c_void};
 
 use policy::{Action, HipVersion, Request, host_malloc as flag};
 
-use super::{Asked, ask, attempt_hip, of_interest};
+use super::{Asked, ask, attempt_hip, of_interest, vram};
 use crate::hip::{
     self, Alloc, AllocFlags, Free, GetAttributes, GetFlags, PointerAttributes, SUCCESS,
     SYMBOL_NOT_FOUND,
 };
 use crate::hook::Hook;
+use crate::mode;
 use crate::remember::{CHOSEN, PAGE, PINNED, Rewritten};
 use crate::resolve::function;
-use crate::{mode, vram};
 
 /// `hipError_t hipHostMalloc(void** ptr, size_t size, unsigned int flags)`
 pub(crate) unsafe extern "C-unwind" fn host_malloc(
@@ -245,7 +245,7 @@ unsafe fn free_with(hook: Hook, ptr: *mut c_void, caller: usize) -> c_int {
         return SYMBOL_NOT_FOUND;
     };
     let start = ptr as usize;
-    let counted = vram::free(start);
+    let counted = vram::free(ptr, caller);
     let pinned = if PINNED.is_empty() { None } else { PINNED.with(|pinned| pinned.take(start)) };
     // A choice may be about a part of the memory, so its size is asked for.
     let chosen = if CHOSEN.is_empty() || ptr.is_null() {

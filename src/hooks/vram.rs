@@ -13,7 +13,7 @@ use crate::hip::{self, Alloc, DEVICES, Hip, OUT_OF_MEMORY, SUCCESS, SYMBOL_NOT_F
 use crate::hook::Hook;
 use crate::resolve::function_if;
 use crate::seen;
-use crate::vram::{self, Room};
+use crate::vram::{self, Freed, Room};
 
 type Stream = *mut c_void;
 type MallocPitch = unsafe extern "C-unwind" fn(*mut *mut c_void, *mut usize, usize, usize) -> c_int;
@@ -61,37 +61,47 @@ const PROPERTIES_SINCE: HipVersion = HipVersion { major: 5, minor: 7 };
 /// hipMemLocationTypeDevice
 const ON_DEVICE: c_uint = 1;
 
-/// Makes a call that allocates `bytes` on the `device`, unless that is above the cap. `made`
-/// says what came of it: what it is freed by, and its size.
+/// More bytes than any GPU has.
+const TOO_MUCH: usize = 1 << 62;
+
+/// Makes a call that allocates `bytes` on the `device`. Above the cap it asks for [`TOO_MUCH`]
+/// more, which HIP refuses in its own words, after it has looked at the other arguments: the call
+/// gets how many bytes it has to add. `made` says what came of it: what it is freed by, and its
+/// size.
 fn count(
     hook: Hook,
     bytes: Option<usize>,
     caller: usize,
     device: impl FnOnce(&Hip) -> Option<c_int>,
-    call: impl FnOnce() -> c_int,
+    call: impl FnOnce(usize) -> c_int,
     made: impl FnOnce() -> (usize, usize),
 ) -> c_int {
     if !vram::wanted() || seen::is_counting() {
-        return call();
+        return call(0);
     }
     let bytes = bytes.filter(|bytes| *bytes != 0);
     let Some((hip, device, limit)) = bytes.and_then(|_| cap(caller, device)) else {
-        return call();
+        return call(0);
     };
     let bytes = bytes.unwrap_or_default() as u64;
     let room = match Room::take(device, bytes, limit) {
         Ok(room) => room,
         Err(held) => {
-            hip.run_out_of_memory();
             tracing::warn!(
                 "{}: {bytes} bytes refused: device {device} holds {held} of the {limit} that \
                  RDNAFIX_VRAM_FRACTION allows",
                 hook.name(),
             );
-            return OUT_OF_MEMORY;
+            let status = seen::counting(|| call(TOO_MUCH));
+            if status == SUCCESS {
+                // HIP 5.2 says so of a pool that is exhausted, and gives an address of nothing.
+                hip.run_out_of_memory();
+                return OUT_OF_MEMORY;
+            }
+            return status;
         }
     };
-    let status = seen::counting(call);
+    let status = seen::counting(|| call(0));
     if status == SUCCESS {
         let (key, bytes) = made();
         room.fill(key, bytes as u64);
@@ -123,7 +133,7 @@ pub(super) unsafe fn counted(
     ptr: *mut *mut c_void,
     size: usize,
     caller: usize,
-    call: impl FnOnce() -> c_int,
+    call: impl FnOnce(usize) -> c_int,
 ) -> c_int {
     // SAFETY: as the caller vouches.
     unsafe { counted_on(hook, ptr, size, caller, Hip::current_device, call) }
@@ -136,7 +146,7 @@ unsafe fn counted_on(
     size: usize,
     caller: usize,
     device: impl FnOnce(&Hip) -> Option<c_int>,
-    call: impl FnOnce() -> c_int,
+    call: impl FnOnce(usize) -> c_int,
 ) -> c_int {
     let bytes = (!ptr.is_null()).then_some(size);
     // SAFETY: read after the call succeeded, which put the address there.
@@ -153,7 +163,7 @@ pub(crate) unsafe extern "C-unwind" fn malloc(
     let real = unsafe { function_if::<Alloc>(Hook::HipMalloc, caller, vram::wanted) };
     let Some(real) = real else { return SYMBOL_NOT_FOUND };
     // SAFETY: the program's own arguments to the function that it called.
-    unsafe { counted(Hook::HipMalloc, ptr, size, caller, || real(ptr, size)) }
+    unsafe { counted(Hook::HipMalloc, ptr, size, caller, |more| real(ptr, size | more)) }
 }
 
 /// `hipError_t hipMallocPitch(void** ptr, size_t* pitch, size_t width, size_t height)`
@@ -168,7 +178,7 @@ pub(crate) unsafe extern "C-unwind" fn malloc_pitch(
     let real = unsafe { function_if::<MallocPitch>(Hook::HipMallocPitch, caller, vram::wanted) };
     let Some(real) = real else { return SYMBOL_NOT_FOUND };
     // SAFETY: the program's own arguments to the function that it called.
-    let call = || unsafe { real(ptr, pitch, width, height) };
+    let call = |more| unsafe { real(ptr, pitch, width, rows(height, width, more)) };
     // SAFETY: the call's own results.
     unsafe { pitched(Hook::HipMallocPitch, (ptr, pitch), (width, height), caller, call) }
 }
@@ -188,9 +198,14 @@ pub(crate) unsafe extern "C-unwind" fn mem_alloc_pitch(
         unsafe { function_if::<MemAllocPitch>(Hook::HipMemAllocPitch, caller, vram::wanted) };
     let Some(real) = real else { return SYMBOL_NOT_FOUND };
     // SAFETY: the program's own arguments to the function that it called.
-    let call = || unsafe { real(ptr, pitch, width, height, element_size) };
+    let call = |more| unsafe { real(ptr, pitch, width, rows(height, width, more), element_size) };
     // SAFETY: the call's own results.
     unsafe { pitched(Hook::HipMemAllocPitch, (ptr, pitch), (width, height), caller, call) }
+}
+
+/// So many rows that they are still too much where `more` is, and can be padded without overflow.
+fn rows(rows: usize, width: usize, more: usize) -> usize {
+    rows.saturating_add((more >> 16) / width.max(1))
 }
 
 /// An allocation of rows, which are padded by the call.
@@ -202,7 +217,7 @@ unsafe fn pitched(
     (ptr, pitch): (*mut *mut c_void, *mut usize),
     (width, height): (usize, usize),
     caller: usize,
-    call: impl FnOnce() -> c_int,
+    call: impl FnOnce(usize) -> c_int,
 ) -> c_int {
     let bytes = width.checked_mul(height).filter(|_| !ptr.is_null() && !pitch.is_null());
     // SAFETY: read after the call succeeded, which put its results there.
@@ -219,9 +234,12 @@ pub(crate) unsafe extern "C-unwind" fn malloc_3d(
     // SAFETY: the type is that of hipMalloc3D.
     let real = unsafe { function_if::<Malloc3D>(Hook::HipMalloc3D, caller, vram::wanted) };
     let Some(real) = real else { return SYMBOL_NOT_FOUND };
-    // SAFETY: the program's own arguments to the function that it called.
-    let call = || unsafe { real(pitched, extent) };
     let Extent { width, height, depth } = extent;
+    let call = |more| {
+        let depth = rows(depth, width.saturating_mul(height), more);
+        // SAFETY: the program's own arguments to the function that it called.
+        unsafe { real(pitched, Extent { depth, ..extent }) }
+    };
     let rows = height.checked_mul(depth).filter(|_| !pitched.is_null());
     let bytes = rows.and_then(|rows| rows.checked_mul(width));
     let made = || {
@@ -243,7 +261,7 @@ pub(crate) unsafe extern "C-unwind" fn malloc_async(
     let real = unsafe { function_if::<MallocAsync>(Hook::HipMallocAsync, caller, vram::wanted) };
     let Some(real) = real else { return SYMBOL_NOT_FOUND };
     // SAFETY: the program's own arguments to the function that it called.
-    let call = || unsafe { real(ptr, size, stream) };
+    let call = |more| unsafe { real(ptr, size | more, stream) };
     let device = |hip: &Hip| hip.device_of(stream);
     // SAFETY: `ptr` takes the result of the call.
     unsafe { counted_on(Hook::HipMallocAsync, ptr, size, caller, device, call) }
@@ -252,7 +270,8 @@ pub(crate) unsafe extern "C-unwind" fn malloc_async(
 /// `hipError_t hipMallocFromPoolAsync(void** ptr, size_t size, hipMemPool_t pool,
 /// hipStream_t stream)`
 ///
-/// HIP does not say which device a pool is of; a stream is of the same one.
+/// A stream may take from a pool of another device, and HIP does not say of which a pool is: what
+/// comes from other pools than those of the stream's device is not counted.
 pub(crate) unsafe extern "C-unwind" fn malloc_from_pool_async(
     ptr: *mut *mut c_void,
     size: usize,
@@ -265,8 +284,8 @@ pub(crate) unsafe extern "C-unwind" fn malloc_from_pool_async(
         unsafe { function_if::<FromPool>(Hook::HipMallocFromPoolAsync, caller, vram::wanted) };
     let Some(real) = real else { return SYMBOL_NOT_FOUND };
     // SAFETY: the program's own arguments to the function that it called.
-    let call = || unsafe { real(ptr, size, pool, stream) };
-    let device = |hip: &Hip| hip.device_of(stream);
+    let call = |more| unsafe { real(ptr, size | more, pool, stream) };
+    let device = |hip: &Hip| hip.device_of(stream).filter(|device| hip.is_pool_of(pool, *device));
     // SAFETY: `ptr` takes the result of the call.
     unsafe { counted_on(Hook::HipMallocFromPoolAsync, ptr, size, caller, device, call) }
 }
@@ -284,7 +303,7 @@ pub(crate) unsafe extern "C-unwind" fn mem_create(
     let real = unsafe { function_if::<MemCreate>(Hook::HipMemCreate, caller, vram::wanted) };
     let Some(real) = real else { return SYMBOL_NOT_FOUND };
     // SAFETY: the program's own arguments to the function that it called.
-    let call = || unsafe { real(handle, size, properties, flags) };
+    let call = |more| unsafe { real(handle, size | more, properties, flags) };
     let device = |hip: &Hip| {
         hip.version().filter(|version| *version >= PROPERTIES_SINCE)?;
         // SAFETY: null, or what hipMemCreate takes, which begins like this.
@@ -293,6 +312,18 @@ pub(crate) unsafe extern "C-unwind" fn mem_create(
     };
     // SAFETY: `handle` takes the result of the call.
     unsafe { counted_on(Hook::HipMemCreate, handle, size, caller, device, call) }
+}
+
+/// What is being freed: HIP takes any address inside an allocation.
+pub(super) fn free(ptr: *mut c_void, caller: usize) -> Freed {
+    let freed = vram::free(ptr as usize);
+    if freed.is_counted() || ptr.is_null() || vram::is_empty() {
+        return freed;
+    }
+    match hip::near(caller).and_then(|hip| hip.allocation(ptr)) {
+        Some((base, _)) if base != ptr => vram::free(base as usize),
+        _ => freed,
+    }
 }
 
 /// `hipError_t hipFreeAsync(void* ptr, hipStream_t stream)`
@@ -304,7 +335,7 @@ pub(crate) unsafe extern "C-unwind" fn free_async(
     // SAFETY: the type is that of hipFreeAsync.
     let real = unsafe { function_if::<FreeAsync>(Hook::HipFreeAsync, caller, vram::wanted) };
     let Some(real) = real else { return SYMBOL_NOT_FOUND };
-    let freed = vram::free(ptr as usize);
+    let freed = free(ptr, caller);
     // SAFETY: the program's own arguments to the function that it called.
     let status = unsafe { real(ptr, stream) };
     freed.done(status == SUCCESS);

@@ -27,23 +27,33 @@ const NAMES: [&CStr; 3] =
 /// may take it back, where the program has set another meanwhile that it would hide.
 const ADDED: &CStr = c"RDNAFIX_TORCH_ADDED";
 
+/// The device of NVIDIA's driver: a PyTorch for CUDA reads the same variables.
+const NVIDIA: &CStr = c"/dev/nvidiactl";
+
 /// Where [`TOPOLOGY`] is, if there is one.
 const KFD: &CStr = c"/sys/class/kfd/kfd";
 
-/// What was set, for the log.
+/// The switch of the source patches (docs/pytorch-patches.md): who turns those off wants none of it.
+const PATCHES_OFF: &CStr = c"PYTORCH_RDNA_ALLOC_DEFAULTS";
+
+/// What PyTorch will find, for the log.
 static SET: OnceLock<String> = OnceLock::new();
 
 /// Sets what is missing; with `wanted` false, takes back what a parent process added. To be
-/// called by the constructor only.
+/// called by the constructor only, as [`note`].
 pub(crate) fn at_start(wanted: bool) {
-    if !alone() {
+    // In a set-user-ID program nothing of the environment is read, so nothing may be replaced.
+    // SAFETY: takes and gives a number.
+    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 || !alone() {
         return;
     }
+    let wanted =
+        wanted && variable(PATCHES_OFF).is_none_or(|value| value.is_empty() || value == b"1");
     let found: Values = NAMES.map(variable);
     let marked = variable(ADDED).is_some_and(|name| name == NAMES[HIP].to_bytes());
     // Most processes of most machines: nothing is allocated for them.
     let nothing = found.iter().all(Option::is_none) && !marked;
-    if nothing && !(wanted && machine_has_kfd()) {
+    if nothing && !(wanted && there_is(KFD)) {
         return;
     }
     let ours = marked && found[HIP].as_deref() == Some(DEFAULTS);
@@ -55,7 +65,7 @@ pub(crate) fn at_start(wanted: bool) {
     if (target == found && marked == ours) || !preloaded() {
         return;
     }
-    if target != users && !only_rdna12() {
+    if target != users && (there_is(NVIDIA) || !only_rdna12()) {
         target.clone_from(&users);
     }
     for (index, name) in NAMES.iter().enumerate() {
@@ -67,25 +77,29 @@ pub(crate) fn at_start(wanted: bool) {
     if added != marked {
         set(ADDED, added.then(|| NAMES[HIP].to_bytes()));
     }
-    if target != users {
-        let text = |(index, name): (usize, &&CStr)| {
-            let value = target[index].as_deref()?;
-            Some(format!("{}={}", name.to_string_lossy(), String::from_utf8_lossy(value)))
-        };
-        let texts: Vec<String> = NAMES.iter().enumerate().filter_map(text).collect();
+}
+
+/// Remembers what PyTorch will find, whether this process set it, a parent or the user.
+pub(crate) fn note() {
+    let text = |name: &&CStr| {
+        let value = variable(name)?;
+        Some(format!("{}={}", name.to_string_lossy(), String::from_utf8_lossy(&value)))
+    };
+    let texts: Vec<String> = NAMES.iter().filter_map(text).collect();
+    if !texts.is_empty() {
         let _ = SET.set(texts.join(" "));
     }
 }
 
-/// What this process set in its environment, for the log.
-pub(crate) fn set_here() -> Option<&'static str> {
+/// What was noted.
+pub(crate) fn noted() -> Option<&'static str> {
     SET.get().map(String::as_str)
 }
 
-/// Whether the driver is there, with one system call.
-fn machine_has_kfd() -> bool {
+/// Whether there is such a file, with one system call.
+fn there_is(path: &CStr) -> bool {
     // SAFETY: a NUL-terminated path.
-    unsafe { libc::access(KFD.as_ptr(), libc::F_OK) == 0 }
+    unsafe { libc::access(path.as_ptr(), libc::F_OK) == 0 }
 }
 
 /// Whether every GPU that the program may use is RDNA1/2, and there is one. The kernel's word
@@ -102,15 +116,15 @@ fn only_rdna12() -> bool {
     !seen.is_empty() && seen.iter().all(rdna12)
 }
 
-unsafe extern "C" {
-    /// `char __libc_single_threaded` of <sys/single_threaded.h>, glibc 2.32
-    static __libc_single_threaded: std::ffi::c_char;
-}
-
-/// Whether this thread is the only one, so that nobody else reads the environment.
+/// Whether this thread is the only one, so that nobody else reads the environment. By the links
+/// of a directory, of which each thread is one (`proc_task_getattr` of fs/proc/base.c, Linux 6.12):
+/// `__libc_single_threaded` is not in every glibc that the packages are for.
 fn alone() -> bool {
-    // SAFETY: a byte that glibc sets before any constructor runs; reading it is what it is for.
-    unsafe { (&raw const __libc_single_threaded).read_volatile() != 0 }
+    // SAFETY: the structure is plain integers, and written only by the call.
+    unsafe {
+        let mut found: libc::stat = std::mem::zeroed();
+        libc::stat(c"/proc/self/task".as_ptr(), &raw mut found) == 0 && found.st_nlink == 3
+    }
 }
 
 /// Whether the program has not started: the library was preloaded, which is before the C

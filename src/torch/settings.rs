@@ -18,11 +18,19 @@ const ALLOC: usize = 2;
 pub(crate) const DEFAULTS: &[u8] = b"max_split_size_mb:128,garbage_collection_threshold:0.6";
 
 /// The options of [`DEFAULTS`], and those of a user that keep each from being added. PyTorch
-/// refuses a `max_split_size_mb` below the user's own `large_segment_size_mb` (2.14).
+/// refuses a `max_split_size_mb` below the user's own `large_segment_size_mb` (2.14), and with
+/// expandable segments never reuses free blocks above it (pytorch/pytorch#123548).
 const OPTIONS: [(&[u8], &[&[u8]]); 2] = [
-    (b"max_split_size_mb:128", &[b"max_split_size_mb", b"large_segment_size_mb"]),
+    (
+        b"max_split_size_mb:128",
+        &[b"max_split_size_mb", b"large_segment_size_mb", b"expandable_segments"],
+    ),
     (b"garbage_collection_threshold:0.6", &[b"garbage_collection_threshold"]),
 ];
+
+/// Longer values are left alone: with more at its end one could pass the kernel's limit for a
+/// string (128 KiB, MAX_ARG_STRLEN of <linux/binfmts.h>), and no child would start.
+const LONGEST: usize = 64 << 10;
 
 /// The values that PyTorch is to find, from those that the user gave.
 pub(crate) fn merged(given: &Values) -> Values {
@@ -44,16 +52,18 @@ pub(crate) fn merged(given: &Values) -> Values {
 }
 
 /// A user's setting with the options that it lacks. `None` if it is to be left alone: it is
-/// empty, names another allocator than the native one, or cannot be read.
+/// empty, too long, names another allocator than the native one, or cannot be read.
 fn with_defaults(value: &[u8]) -> Option<Vec<u8>> {
-    let options = options(value)?;
+    let options = options(value).filter(|_| value.len() <= LONGEST)?;
     let other = options.iter().any(|(key, value)| *key == b"backend" && *value != b"native");
     if other {
         return None;
     }
     let mut text = value.to_vec();
     for (option, keys) in OPTIONS {
-        if !options.iter().any(|(key, _)| keys.contains(key)) {
+        let off =
+            |(key, value): &(&[u8], &[u8])| *key == b"expandable_segments" && *value == b"False";
+        if !options.iter().any(|option| keys.contains(&option.0) && !off(option)) {
             text.push(b',');
             text.extend_from_slice(option);
         }
@@ -151,7 +161,11 @@ mod tests {
                 "garbage_collection_threshold:0.9,max_split_size_mb:128",
             ),
             (BOTH, BOTH),
-            ("expandable_segments:True", &format!("expandable_segments:True,{BOTH}")),
+            (
+                "expandable_segments:True",
+                "expandable_segments:True,garbage_collection_threshold:0.6",
+            ),
+            ("expandable_segments:False", &format!("expandable_segments:False,{BOTH}")),
             ("a:1, b : 2", &format!("a:1, b : 2,{BOTH}")),
             (
                 " max_split_size_mb : 64 ",

@@ -4,6 +4,8 @@
 
 #[path = "../common/artifact.rs"]
 mod artifact;
+#[path = "../common/cache.rs"]
+pub mod cache;
 #[path = "../common/patched.rs"]
 pub mod patched;
 #[path = "../common/release.rs"]

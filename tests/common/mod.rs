@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod boards;
+pub mod cache;
 pub mod pair;
 pub mod parallel;
 pub mod patched;

@@ -3,12 +3,12 @@
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use super::artifact::artifact;
+use super::cache::{cache, turn};
 
 const RELEASE: &str = "6.4.3";
 
@@ -54,11 +54,7 @@ pub struct Turn {
 impl Turn {
     /// Waits for it.
     pub fn take() -> Self {
-        fs::create_dir_all(cache()).expect("the cache is writable");
-        let lock = File::create(cache().join("patched.lock")).expect("the cache is writable");
-        // SAFETY: the descriptor is open; closing it ends the lock.
-        let locked = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) };
-        assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
+        let lock = turn("patched");
         let prefix = cache().join(format!("patched-{RELEASE}-{:016x}", recipe()));
         Self { prefix, _lock: lock }
     }
@@ -72,22 +68,13 @@ impl Turn {
     }
 }
 
-/// `rdnafix`'s own, so that all that it keeps can be found and removed in one place.
-pub fn cache() -> PathBuf {
-    let absolute =
-        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-    cache.expect("XDG_CACHE_HOME or HOME is set").join("rdnafix")
-}
-
 /// Of the patches and of how the libraries are built: two checkouts of the repository that
 /// differ in them have two prefixes, and neither changes under the other's tests.
 fn recipe() -> u64 {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files: Vec<PathBuf> = Vec::new();
-    for directory in
-        ["patches/clr", "patches/policy", "patches/rocr-runtime", "crates/cli/releases"]
-    {
+    let patches = ["patches/clr", "patches/rocr-runtime", "patches/policy"];
+    for directory in patches.into_iter().chain(["crates/cli/releases"]) {
         collect(&repository.join(directory), &mut files);
     }
     files.sort();

@@ -7,13 +7,12 @@
 pub mod decide;
 pub mod extract;
 
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cli_common::patched::cache;
+use crate::cli_common::cache::{cache, turn};
 use crate::cli_common::{output, rdnafix, text};
 use crate::source_common::{patch, patches, patches_of};
 
@@ -61,11 +60,7 @@ impl Source {
         (PARTS, fs::read(root.join("packages")).expect("a root lists its packages"))
             .hash(&mut hash);
         let tree = cache().join(format!("linux-source-{version}-{:016x}", hash.finish()));
-        let lock = File::create(cache().join(format!("linux-source-{version}.lock")));
-        let lock = lock.expect("the cache is writable");
-        // SAFETY: the descriptor is open; closing it ends the lock.
-        let locked = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) };
-        assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
+        let _turn = turn(&format!("linux-source-{version}"));
         if !tree.exists() {
             let part = tempfile::tempdir_in(cache()).expect("the cache is writable");
             let mut tar = Command::new("tar");

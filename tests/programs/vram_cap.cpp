@@ -144,6 +144,35 @@ static void from_threads(int allowed)
 	printf("threads: %s\n", most * 3 > allowed ? "TOO MUCH" : "never too much");
 }
 
+/* A capture allocates nothing, and its graph may never run. */
+static void capture()
+{
+	void *p = nullptr;
+	hipGraph_t graph = nullptr;
+	int begun = hipStreamBeginCapture(stream, hipStreamCaptureModeGlobal);
+	int got = hipMallocAsync(&p, 3 * tenth, stream), ended = hipStreamEndCapture(stream, &graph);
+	printf("captured: %d %d %d %d\n", begun, got, ended, hipGraphDestroy(graph));
+	room("a capture");
+}
+
+/* HIP frees an allocation by any address inside of it. */
+static void inside()
+{
+	void *p = nullptr;
+	int got = hipMalloc(&p, 3 * tenth), freed = hipFree((char *)p + 64);
+	printf("freed inside: %d %d\n", got, freed);
+	room("a free by an address inside");
+}
+
+/* What is wrong with a call is said first, whatever memory there is. */
+static void wrong_flags()
+{
+	void *p = nullptr;
+	fill(by_malloc);
+	printf("; wrong flags: %d\n", hipExtMallocWithFlags(&p, tenth, 0x7777));
+	empty(free_plain);
+}
+
 static void in_child()
 {
 	fflush(stdout);
@@ -177,10 +206,21 @@ int main(int argc, char **argv)
 		way("hipMallocAsync, hipFree", by_async, free_plain);
 		way("hipMallocFromPoolAsync", by_pool, free_async);
 		(void)hipMemPoolTrimTo(pool, 0);
+		/* HIP 5 takes memory for it all the same. */
+		if (HIP_VERSION >= 60000000)
+			capture();
 	}
 	/* Up to 5.7, hipMemRelease frees nothing. */
 	if (HIP_VERSION >= 60000000)
 		way("hipMemCreate", by_create, release);
+
+	inside();
+	wrong_flags();
+	if (HIP_VERSION >= 60000000) {
+		void *legacy = nullptr;
+		int got = hipMallocAsync(&legacy, tenth, (hipStream_t)1);
+		printf("the legacy stream: %d %d\n", got, hipFree(legacy));
+	}
 
 	void *p = nullptr, *q = nullptr, *host = nullptr;
 	int status = hipMalloc(&p, size_t{1} << 60);
@@ -231,6 +271,11 @@ int main(int argc, char **argv)
 		held.clear();
 		printf(", reset %d\n", hipDeviceReset());
 		room("a reset");
+	}
+	if (HIP_VERSION >= 50700000 && HIP_VERSION < 60000000) {
+		printf("hipMemCreate: ");
+		fill(by_create);
+		printf("\n");
 	}
 	printf("DONE\n");
 	return 0;

@@ -13,10 +13,16 @@ use crate::build::BuildArgs;
 use crate::doctor::{self, DoctorArgs, ExplainArgs};
 use crate::kernel::KernelArgs;
 use crate::patch::PatchArgs;
+use crate::probe::{BenchArgs, ProbeArgs};
+use crate::settings::{self, ConfigArgs};
 
 const EXIT_CODES: &str = "\
 Exit code: the program's own, 128 + N where signal N ended it; 125 where rdnafix itself \
 fails, 126 where PROGRAM does not start, 127 where it is not found.";
+
+const RUN_HELP: &str = "\
+Exit code: the program's own, and it ends by the signal that ended the program; 125 where \
+rdnafix itself fails, 126 where PROGRAM does not start, 127 where it is not found.";
 
 const ENVIRONMENT: &str = "\
 Environment: RDNAFIX_LIB and KFDSIM_LIB name librdnafix.so and libkfdsim.so where they are \
@@ -46,6 +52,11 @@ pub(crate) enum Command {
     Kernel(KernelArgs),
     Doctor(DoctorArgs),
     Explain(ExplainArgs),
+    Probe(ProbeArgs),
+    Bench(BenchArgs),
+    Config(ConfigArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 impl Command {
@@ -61,14 +72,24 @@ impl Command {
 /// Run a program with librdnafix.so.
 ///
 /// rdnafix becomes the program: it stays in the foreground, gets the signals, and its exit
-/// code is its own. With --verbose it waits for the program instead, and then says on stderr
-/// which calls were seen, and which copy of libamdhip64 made calls that were not.
+/// code is its own. With --summary or --verbose it waits for the program instead, passes signals on,
+/// ends as the program ended, and says on stderr what was rewritten; with --verbose also which calls
+/// were seen, and which copy of libamdhip64 made calls that were not.
+///
+/// What is not given here comes from the environment, then from ~/.config/rdnafix/config.toml and
+/// /etc/rdnafix.toml: `rdnafix config show`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = RUN_HELP)]
 pub(crate) struct RunArgs {
     /// What is rewritten [default: RDNAFIX_POLICY, else standard].
-    #[arg(long, value_name = "LEVEL", value_parser = level_names())]
-    pub(crate) policy: Option<String>,
+    #[arg(long, visible_alias = "policy", value_name = "LEVEL", value_parser = level_names())]
+    pub(crate) level: Option<String>,
+    /// Decide and report, change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// End with a line on stderr about what was rewritten [default: auto, which is on a terminal].
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always", value_parser = summary_words())]
+    pub(crate) summary: Option<String>,
     /// Append a JSON line about what was rewritten and why, for each process that used a GPU.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
@@ -81,6 +102,21 @@ pub(crate) struct RunArgs {
     pub(crate) dlsym: bool,
     #[command(flatten)]
     pub(crate) program: Program,
+}
+
+/// Print the completions of a shell: of this command's own options, always up to date.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Print the manual page, or write those of all commands.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ManArgs {
+    /// The directory to write rdnafix.1, rdnafix-run.1 and the others to.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// Run a program on a simulated GPU, without rdnafix.
@@ -248,6 +284,10 @@ fn level_names() -> PossibleValuesParser {
     PossibleValuesParser::new(Level::ALL.map(Level::name))
 }
 
+fn summary_words() -> PossibleValuesParser {
+    PossibleValuesParser::new(settings::SUMMARY_WORDS)
+}
+
 fn parse_gpu(text: &str) -> Result<String, String> {
     // Boards of the user's own may have any name; libkfdsim.so knows which there are.
     let own_boards = std::env::var_os("KFDSIM_BOARDS").is_some() && !text.is_empty();
@@ -267,7 +307,7 @@ fn parse_kfd_version(text: &str) -> Result<String, String> {
     }
 }
 
-fn parse_log(text: &str) -> Result<LogTarget, String> {
+pub(crate) fn parse_log(text: &str) -> Result<LogTarget, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let (level, file) = match text.split_once(':') {
         Some((_, "")) => return Err("no file name after the colon".to_owned()),
@@ -281,7 +321,7 @@ fn parse_log(text: &str) -> Result<LogTarget, String> {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 => Duration::try_from_secs_f64(seconds)
             .map_err(|error| format!("not a usable number of seconds: {error}")),
@@ -310,7 +350,7 @@ mod tests {
         let Command::Run(run) = args.command else {
             panic!("not run");
         };
-        assert_eq!(run.policy, None);
+        assert_eq!(run.level, None);
         assert_eq!(run.program.words, ["prog", "--policy", "x", "-v"]);
         assert_eq!(args.verbose, 0);
     }

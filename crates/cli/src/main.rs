@@ -6,14 +6,17 @@ mod build;
 mod compare;
 mod doctor;
 mod exit;
+mod generate;
 mod kernel;
 mod locate;
 mod patch;
 mod preload;
+mod probe;
 mod program;
 mod report;
 mod root;
 mod run;
+mod settings;
 mod sigpipe;
 mod sim;
 mod stdout;
@@ -50,6 +53,11 @@ fn main() -> ExitCode {
         Command::Kernel(args) => kernel::kernel(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Explain(args) => doctor::explain(&args),
+        Command::Probe(probe) => probe::probe(&probe, args.verbose > 0),
+        Command::Bench(bench) => probe::bench(&bench, args.verbose > 0),
+        Command::Config(args) => settings::config(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("rdnafix: {error:#}");

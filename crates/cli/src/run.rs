@@ -1,6 +1,8 @@
 //! `rdnafix run`: becomes the program, with `librdnafix.so` preloaded.
 
 use std::env;
+use std::ffi::OsStr;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -11,8 +13,9 @@ use crate::exit::CannotStart;
 use crate::locate::{Library, locate};
 use crate::preload::{self, LD_PRELOAD};
 use crate::program;
+use crate::settings;
 use crate::sigpipe;
-use crate::watch;
+use crate::watch::{self, Ending};
 
 /// Does it. Returns only where the program cannot be started.
 ///
@@ -21,8 +24,17 @@ use crate::watch;
 pub(crate) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
     let mut command = command(&args.program);
     preload_into(&mut command, &[locate(Library::Rdnafix)?])?;
-    if let Some(level) = &args.policy {
+    let values = settings::values()?;
+    settings::pass_on(&values, &mut command);
+    let set = |key: &str| {
+        let value = values.iter().find(|value| value.setting.key == key)?;
+        value.text.clone()
+    };
+    if let Some(level) = &args.level {
         command.env("RDNAFIX_POLICY", level);
+    }
+    if args.dry_run {
+        command.env("RDNAFIX_DRY_RUN", "1");
     }
     let report = args.report.as_deref().map(|file| output_file("--report", file)).transpose()?;
     if let Some(report) = &report {
@@ -40,11 +52,30 @@ pub(crate) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
         command.env("RDNAFIX_LOG", value);
     }
     warn_if_unreachable(&args.program, Library::Rdnafix);
-    if verbose {
-        let report = report.or_else(|| env::var_os("RDNAFIX_REPORT").map(PathBuf::from));
-        watch::run(command, report)
+    let words = args.summary.clone().map(Into::into).or_else(|| set("summary"));
+    let ending = if verbose {
+        Ending::Layers
+    } else if summary(words.as_deref(), std::io::stderr().is_terminal())? {
+        Ending::Summary
     } else {
-        exec(command, &args.program)
+        return exec(command, &args.program);
+    };
+    let report = report.or_else(|| set("report").map(PathBuf::from));
+    watch::run(command, report, ending)
+}
+
+/// Whether to end with a summary.
+///
+/// # Errors
+/// A word that is none of those allowed.
+fn summary(when: Option<&OsStr>, terminal: bool) -> Result<bool> {
+    match when.and_then(OsStr::to_str).unwrap_or(if when.is_some() { "?" } else { "auto" }) {
+        "auto" => Ok(terminal),
+        "always" => Ok(true),
+        "never" => Ok(false),
+        other => {
+            bail!("RDNAFIX_SUMMARY={other}: expected one of {}", settings::SUMMARY_WORDS.join(", "))
+        }
     }
 }
 

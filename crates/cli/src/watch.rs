@@ -1,40 +1,88 @@
-//! `rdnafix run --verbose`: runs the program as a child, and then says on stderr which calls
-//! the layers of librdnafix.so saw, and which copy of libamdhip64 made calls that none saw.
+//! `rdnafix run --summary` and `--verbose`: runs the program as a child, says on stderr what was
+//! rewritten, and ends as the program ended. Verbose also says which calls the layers of
+//! librdnafix.so saw, and which copy of libamdhip64 made calls that none saw.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context, Result};
+use indicatif::HumanBytes;
+use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::exit::{self, CannotStart};
 use crate::report::{self, Action, Report};
+
+/// What is said at the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ending {
+    /// One line.
+    Summary,
+    /// A paragraph for each process.
+    Layers,
+}
 
 /// Runs the command to its end. `report` is the file that the user asked for, if any.
 ///
 /// # Errors
 /// A program that does not start, a report that cannot be read or passed on.
-pub(crate) fn run(mut command: Command, report: Option<PathBuf>) -> Result<ExitCode> {
+pub(crate) fn run(
+    mut command: Command,
+    report: Option<PathBuf>,
+    ending: Ending,
+) -> Result<ExitCode> {
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     // The user's file may be a pipe, or hold other things: what is added to it is read here first.
     let file = directory.path().join("report.json");
     command.env("RDNAFIX_REPORT", &file);
     pass_signals_on(&mut command);
-    let mut child = command
-        .spawn()
+    // What comes before the child is known waits until it is.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).context("sigprocmask")?;
+    // SAFETY: pthread_sigmask is async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(move || Ok(before.thread_set_mask()?)) };
+    let child = command.spawn();
+    if let Ok(child) = &child {
+        CHILD.store(i32::try_from(child.id()).unwrap_or(0), Ordering::Relaxed);
+    }
+    before.thread_set_mask().context("sigprocmask")?;
+    let mut child = child
         .map_err(|error| CannotStart::new(&command.get_program().to_string_lossy(), &error))?;
-    CHILD.store(i32::try_from(child.id()).unwrap_or(0), Ordering::Relaxed);
     let status = child.wait().context("cannot wait for the program")?;
     CHILD.store(0, Ordering::Relaxed);
-    eprint!("{}", describe(&report::read(&file)?));
+    let reports = report::read(&file)?;
+    // Nothing is left to do where stderr is gone.
+    let _ = std::io::stderr().write_all(
+        match ending {
+            Ending::Summary => summary(&reports),
+            Ending::Layers => describe(&reports),
+        }
+        .as_bytes(),
+    );
     if let Some(report) = report {
         append(&file, &report)
             .with_context(|| format!("cannot write the report '{}'", report.display()))?;
     }
+    if let Some(signal) = status.signal() {
+        end_by(signal);
+    }
     Ok(exit::code_of_status(status).into())
+}
+
+/// Ends this process by the signal that ended the program: a shell tells Ctrl-C from an exit code.
+/// Returns where a signal does not end it.
+fn end_by(signal: i32) {
+    // SAFETY: plain calls with numbers and a structure that outlives them. The core file, if one is
+    // wanted, is the program's.
+    unsafe {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
 }
 
 fn append(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -72,21 +120,65 @@ fn pass_signals_on(command: &mut Command) {
         .map(|signal| set(*signal, libc::SIG_IGN))
         .chain(SENT.iter().map(|signal| set(*signal, handler)))
         .collect();
-    // SAFETY: signal is async-signal-safe, and nothing is allocated.
+    // SAFETY: signal and prctl are async-signal-safe, and nothing is allocated.
     unsafe {
         command.pre_exec(move || {
             for (signal, disposition) in &inherited {
                 libc::signal(*signal, *disposition);
             }
+            // SIGKILL cannot be passed on otherwise.
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             Ok(())
         });
     }
 }
 
+const NONE: &str = "rdnafix: no process used a GPU through ROCm, or none that ended by exit()\n";
+
+/// The line at the end: what was rewritten, most often first.
+fn summary(reports: &[Report]) -> String {
+    if reports.is_empty() {
+        return NONE.into();
+    }
+    let mut changed: BTreeMap<&str, u64> = BTreeMap::new();
+    let (mut bytes, mut left, mut dry) = (0, 0, false);
+    for call in reports.iter().flat_map(|report| &report.calls) {
+        if call.action == Action::Forwarded {
+            left += call.calls;
+        } else {
+            dry |= call.action == Action::WouldRewrite;
+            *changed.entry(&call.api).or_default() += call.calls;
+            bytes += call.bytes;
+        }
+    }
+    let mut text = String::from(if dry { "rdnafix: dry run: " } else { "rdnafix: " });
+    let done = if dry { "would be rewritten" } else { "rewritten" };
+    if changed.is_empty() {
+        text.push_str("nothing ");
+        text.push_str(done);
+    } else {
+        let total: u64 = changed.values().sum();
+        let mut kinds: Vec<_> = changed.into_iter().collect();
+        kinds.sort_by_key(|(api, calls)| (std::cmp::Reverse(*calls), *api));
+        let kinds: Vec<_> = kinds.iter().map(|(api, calls)| format!("{api} {calls}")).collect();
+        let (kinds, size) = (kinds.join(", "), HumanBytes(bytes));
+        let _ = write!(text, "{} {done} ({kinds}; {size})", calls(total));
+    }
+    let _ = write!(text, ", {left} left alone");
+    if reports.len() > 1 {
+        let _ = write!(text, ", in {} processes", reports.len());
+    }
+    text.push('\n');
+    text
+}
+
+fn calls(number: u64) -> String {
+    if number == 1 { "1 call".into() } else { format!("{number} calls") }
+}
+
 fn describe(reports: &[Report]) -> String {
     if reports.is_empty() {
-        return "rdnafix: no process used a GPU through ROCm, or none that ended by exit()\n"
-            .into();
+        return NONE.into();
     }
     reports.iter().map(describe_process).collect::<Vec<_>>().concat()
 }
@@ -122,7 +214,52 @@ fn describe_process(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Layers;
+    use crate::report::{Call, Layers};
+
+    fn report(calls: &[(&str, Action, u64)]) -> Report {
+        let call = |(api, action, calls): &(&str, Action, u64)| Call {
+            api: (*api).into(),
+            gpu: None,
+            request: String::new(),
+            action: *action,
+            reason: String::new(),
+            why: String::new(),
+            calls: *calls,
+            bytes: calls << 20,
+            fell_back: 0,
+        };
+        Report {
+            rdnafix: "0.1.0".into(),
+            pid: 7,
+            program: "/bin/p".into(),
+            level: "standard".into(),
+            gpus: Vec::new(),
+            calls: calls.iter().map(call).collect(),
+            layers: Layers { symbols: 3, table: 2, handed_out: 1 },
+            unseen: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_summary_is_one_line_over_all_processes() {
+        use Action::{Forwarded, Rewritten, WouldRewrite};
+        let first = report(&[("hipHostMalloc", Rewritten, 1), ("hipMallocManaged", Rewritten, 2)]);
+        let second = report(&[("hipMallocManaged", Rewritten, 1), ("hipHostMalloc", Forwarded, 5)]);
+        assert_eq!(
+            summary(&[first, second]),
+            "rdnafix: 4 calls rewritten (hipMallocManaged 3, hipHostMalloc 1; 4.00 MiB), \
+             5 left alone, in 2 processes\n"
+        );
+        assert_eq!(
+            summary(&[report(&[("hipHostMalloc", Forwarded, 5)])]),
+            "rdnafix: nothing rewritten, 5 left alone\n"
+        );
+        assert_eq!(
+            summary(&[report(&[("hipHostMalloc", WouldRewrite, 1)])]),
+            "rdnafix: dry run: 1 call would be rewritten (hipHostMalloc 1; 1.00 MiB), 0 left alone\n"
+        );
+        assert!(summary(&[]).contains("no process used a GPU"));
+    }
 
     #[test]
     fn a_run_without_a_gpu_says_so() {
@@ -131,16 +268,8 @@ mod tests {
 
     #[test]
     fn layers_and_unseen_copies_are_named() {
-        let report = Report {
-            rdnafix: "0.1.0".into(),
-            pid: 7,
-            program: "/bin/p".into(),
-            level: "standard".into(),
-            gpus: Vec::new(),
-            calls: Vec::new(),
-            layers: Layers { symbols: 3, table: 2, handed_out: 1 },
-            unseen: vec!["/opt/libamdhip64.so.6".into()],
-        };
+        let mut report = report(&[]);
+        report.unseen.push("/opt/libamdhip64.so.6".into());
         let text = describe(&[report]);
         assert!(text.contains("exported functions: 3, through the HSA table: 2"), "{text}");
         assert!(text.contains("/opt/libamdhip64.so.6 is loaded"), "{text}");

@@ -25,6 +25,10 @@ pub(crate) struct DoctorArgs {
     /// is node 1.
     #[arg(long, value_name = "NODE", conflicts_with = "json")]
     pub(crate) board: Option<u32>,
+    /// Examine no machine, but compare what `doctor --json` printed on many nodes: which differs, in
+    /// what. A file is called as its node, for example node07.json.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["root", "dump", "board", "site_packages"])]
+    pub(crate) merge: Vec<PathBuf>,
     /// Also look for PyTorch in this directory of Python packages.
     #[arg(long, value_name = "DIR")]
     pub(crate) site_packages: Vec<PathBuf>,
@@ -36,7 +40,8 @@ a machine without an AMD GPU is one, 2 where rdnafix itself fails.
 
 JSON: {rdnafix, machine, findings, summary}. A finding is {id, severity, title, what, \
 evidence: [{value, from}], why, advice, fix: [COMMAND], verify: [COMMAND], rdnafix, help, \
-sources: [URL]}; severity is error, warning or note, rdnafix is yes, partly or no.";
+sources: [URL]}; severity is error, warning or note, rdnafix is yes, partly or no. With --merge: \
+{nodes, differences: {FACT: [{value, nodes}]}}; the exit code is 1 where nodes differ, too.";
 
 /// Name what a program's messages, or dmesg, are about: the symptom, its cause, the fix.
 ///

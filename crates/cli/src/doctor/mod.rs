@@ -10,6 +10,7 @@ mod document;
 mod dump;
 mod explain;
 pub(crate) mod facts;
+mod merge;
 mod output;
 pub(crate) mod rules;
 pub(crate) mod table;
@@ -71,6 +72,16 @@ impl Summary {
 /// # Errors
 /// A copy that cannot be read, a dump that cannot be written, a board that is not there.
 pub(crate) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
+    if !args.merge.is_empty() {
+        let merged = merge::merge(&args.merge)?;
+        let width = output::Style::stdout().width;
+        print(&if args.json {
+            format!("{}\n", serde_json::to_string_pretty(&merged)?)
+        } else {
+            merge::text(&merged, width)
+        })?;
+        return Ok(if merged.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(FOUND) });
+    }
     // Kept until all is read: it is where an archive was unpacked to.
     let (source, _unpacked) = match &args.root {
         None => (Source::machine(), None),

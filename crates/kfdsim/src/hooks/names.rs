@@ -121,13 +121,29 @@ unsafe fn strip(path: *mut c_char) -> *mut c_char {
     path
 }
 
+/// realpath of the C library. Before glibc 2.36 RTLD_NEXT finds the version of 2.2.5, which wants a
+/// buffer (glibc bug 14932); what is asked for without one has a name of its own.
+///
+/// # Safety
+/// The arguments are those of realpath.
+unsafe fn real_path(path: *const c_char, resolved: *mut c_char) -> *mut c_char {
+    // SAFETY: by the contract of this function.
+    unsafe {
+        if resolved.is_null() {
+            redhook::real!(canonicalize_file_name)(path)
+        } else {
+            redhook::real!(realpath)(path, resolved)
+        }
+    }
+}
+
 redhook::hook! {
     unsafe fn realpath(path: *const c_char, resolved: *mut c_char) -> *mut c_char => realpath_hook {
         // SAFETY: the caller's own arguments, or the path of a file of the tree.
         unsafe {
             match find(path) {
-                Some(found) => strip(redhook::real!(realpath)(found.real.as_ptr(), resolved)),
-                None => redhook::real!(realpath)(path, resolved),
+                Some(found) => strip(real_path(found.real.as_ptr(), resolved)),
+                None => real_path(path, resolved),
             }
         }
     }

@@ -33,6 +33,20 @@ pub(super) fn known() -> Vec<Known> {
     text.unwrap_or_default().lines().filter_map(line).collect()
 }
 
+/// That dkms can be asked: without it, what it has installed would stay.
+///
+/// # Errors
+/// Where it is not there, or fails.
+pub(super) fn expect_works() -> Result<()> {
+    if said(Command::new("dkms").arg("status")).is_none() {
+        bail!(
+            "dkms is not there or fails, and only dkms can remove what it has installed: see what \
+             `dkms status` says, or sudo apt-get install dkms; nothing was changed"
+        );
+    }
+    Ok(())
+}
+
 /// `amdgpu-rdna/0.1.0, 6.1.0-56-amd64, x86_64: installed`, or `amdgpu-rdna/0.1.0: added`.
 fn line(line: &str) -> Option<Known> {
     let (what, state) = line.split_once(": ")?;

@@ -31,6 +31,10 @@ pub(super) fn remove(as_json: bool) -> Result<()> {
     for version in &versions {
         dkms::expect_unowned(version)?;
     }
+    if !versions.is_empty() {
+        dkms::expect_works()?;
+    }
+    let of_ours: Vec<String> = dkms::known().into_iter().filter_map(|known| known.kernel).collect();
     child::listen();
     let work = Work::open(&kept::directory()?.join("linux-remove"), Progress::new(as_json, 1))?;
     let is_gone = || {
@@ -61,7 +65,11 @@ pub(super) fn remove(as_json: bool) -> Result<()> {
         Ok(fs::remove_file(&list)?)
     })?;
     for kernel in host::kernels() {
-        expect_stock(&kernel)?;
+        match expect_stock(&kernel) {
+            // Somebody else's module for a kernel that this one was not for stays what it is.
+            Err(other) if !of_ours.contains(&kernel.release) => eprintln!("rdnafix: {other}"),
+            result => result?,
+        }
     }
     let kept_options = Path::new(dkms::OPTIONS).exists().then(|| {
         format!(

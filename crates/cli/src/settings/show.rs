@@ -1,0 +1,103 @@
+//! `rdnafix config`: what is set, and where. Prints; changes nothing.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::json;
+
+use super::{Origin, Value, files, values};
+use crate::stdout;
+
+/// Show how rdnafix is configured.
+///
+/// Settings come from the options of `rdnafix run`, the environment, the user's file
+/// (~/.config/rdnafix/config.toml, or under `XDG_CONFIG_HOME`) and /etc/rdnafix.toml, in this order.
+/// The files are read by `rdnafix run` alone: with LD_PRELOAD by itself, only the environment counts.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print every setting, its value, and where it comes from.
+    Show {
+        /// Print one JSON document instead of the table.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// A file that is wrong; stdout that cannot be written.
+pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode> {
+    let ConfigCommand::Show { json } = args.command;
+    let values = values()?;
+    let text = if json { document(&values) } else { table(&values) };
+    stdout::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown(value: &Value) -> String {
+    let default = || value.setting.default.to_owned();
+    value.text.as_ref().map_or_else(default, |text| text.to_string_lossy().into_owned())
+}
+
+fn origin(value: &Value) -> String {
+    match &value.origin {
+        Origin::Default => "default".into(),
+        Origin::File(path) => path.display().to_string(),
+        Origin::Environment => "environment".into(),
+    }
+}
+
+fn table(values: &[Value]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(80).force_no_tty().set_header(["setting", "value", "from", "variable"]);
+    for value in values {
+        let mut shown = shown(value);
+        if shown.is_empty() {
+            "-".clone_into(&mut shown);
+        }
+        let from = match &value.origin {
+            Origin::File(path) if path.starts_with("/etc") => "system's file".into(),
+            Origin::File(_) => "user's file".into(),
+            _ => origin(value),
+        };
+        table.add_row([value.setting.key, &shown, &from, value.setting.variable]);
+    }
+    let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
+    let files = files().into_iter().map(|path| {
+        let there = if path.exists() { "" } else { " (not there)" };
+        format!("   {}{there}\n", path.display())
+    });
+    let heading = "\n files, of which the first that has a setting counts:\n".to_owned();
+    lines.chain([heading]).chain(files).collect()
+}
+
+fn document(values: &[Value]) -> String {
+    let settings: Vec<_> = values
+        .iter()
+        .map(|value| {
+            json!({
+                "key": value.setting.key,
+                "variable": value.setting.variable,
+                "value": shown(value),
+                "from": origin(value),
+                "default": value.setting.default,
+                "about": value.setting.about,
+            })
+        })
+        .collect();
+    let files: Vec<_> = files()
+        .iter()
+        .map(|path| json!({"path": path.to_string_lossy(), "exists": path.exists()}))
+        .collect();
+    format!("{:#}\n", json!({"settings": settings, "files": files}))
+}

@@ -1,0 +1,200 @@
+//! `rdnafix probe`: what is told of results, failures, crashes and hangs. HIP is a stand-in that
+//! computes on the CPU, or the real one on the simulated GPU.
+
+mod cli_common;
+mod probe_common;
+
+use cli_common::{output, rdnafix, release, succeed, text};
+use probe_common::{INCOMPLETE, UNAVAILABLE, WRONG, cell, cells, on, report, stand_in};
+
+const KINDS: [&str; 6] = ["vram", "default", "mapped", "coherent", "non-coherent", "managed"];
+
+#[test]
+fn what_is_right_is_zero_in_all_132_cells() {
+    let hip = stand_in(true);
+    let (report, code) = report(&mut on(hip.path(), "probe", &[]));
+    assert_eq!(code, Some(0));
+    assert_eq!(cells(&report).count(), 6 * 11 * 2);
+    for cell in cells(&report) {
+        assert_eq!(cell["outcome"], "compared", "{cell}");
+        assert_eq!(
+            (&cell["elements"], &cell["wrong"], &cell["wrong_returning"]),
+            (&65536.into(), &0.into(), &0.into()),
+            "{cell}"
+        );
+    }
+    assert_eq!(report["machine"]["simulated"], false);
+    assert_eq!(report["machine"]["gpu"]["name"], "stand-in");
+}
+
+#[test]
+fn lost_atomics_are_counted_where_they_are_lost_and_nowhere_else() {
+    let hip = stand_in(true);
+    // hipHostMallocMapped
+    let mut command = on(hip.path(), "probe", &[]);
+    let (report, code) = report(command.env("STAND_IN", "min lose 2"));
+    assert_eq!(code, WRONG);
+    for kind in KINDS {
+        for run in ["stock", "interposed"] {
+            let min = cell(&report, kind, run, "min");
+            let lost = if kind == "mapped" { 65536 } else { 0 };
+            assert_eq!(min["wrong"], lost, "{kind} {run}: {min}");
+            assert_eq!(min["wrong_returning"], 0, "{kind} {run}: {min}");
+            assert_eq!(cell(&report, kind, run, "max")["wrong"], 0);
+        }
+    }
+    let shown = text(&output(on(hip.path(), "probe", &[]).env("STAND_IN", "min lose 2")).stdout);
+    assert!(shown.contains("65536 wrong without the old value used, 0 with it (min)"), "{shown}");
+}
+
+#[test]
+fn a_crash_costs_one_cell_and_the_others_still_run() {
+    let hip = stand_in(true);
+    let mut command = on(hip.path(), "probe", &[]);
+    let (report, code) = report(command.env("STAND_IN", "xor crash 0x40000000"));
+    assert_eq!(code, INCOMPLETE);
+    for run in ["stock", "interposed"] {
+        let xor = cell(&report, "coherent", run, "xor");
+        assert_eq!((&xor["outcome"], &xor["how"]), (&"crashed".into(), &"ended by SIGABRT".into()));
+    }
+    let rest = cells(&report).filter(|cell| cell["outcome"] == "compared").count();
+    assert_eq!(rest, 6 * 11 * 2 - 2);
+}
+
+#[test]
+fn a_hang_is_ended_and_the_others_still_run() {
+    let hip = stand_in(true);
+    let mut command = on(hip.path(), "probe", &["--timeout", "2"]);
+    let (report, code) = report(command.env("STAND_IN", "inc hang 0"));
+    assert_eq!(code, INCOMPLETE);
+    let inc = cell(&report, "default", "stock", "inc");
+    assert_eq!((&inc["outcome"], &inc["seconds"]), (&"timed-out".into(), &2.into()));
+    let rest = cells(&report).filter(|cell| cell["outcome"] == "compared").count();
+    assert_eq!(rest, 6 * 11 * 2 - 2);
+}
+
+#[test]
+fn after_two_hangs_the_rest_of_that_memory_is_not_run() {
+    let hip = stand_in(true);
+    let mut command = on(hip.path(), "probe", &["--timeout", "1"]);
+    let (report, code) = report(command.env("STAND_IN", "all hang 0x2"));
+    assert_eq!(code, INCOMPLETE);
+    let outcome = |name| &cell(&report, "mapped", "stock", name)["outcome"];
+    assert_eq!([outcome("add"), outcome("min")], ["timed-out"; 2]);
+    assert_eq!([outcome("max"), outcome("float_add")], ["not-run"; 2]);
+    assert_eq!(cell(&report, "coherent", "stock", "add")["outcome"], "compared");
+}
+
+#[test]
+fn what_hip_refuses_is_said_in_its_own_words() {
+    let hip = stand_in(true);
+    let mut command = on(hip.path(), "probe", &[]);
+    let (report, code) = report(command.env("STAND_IN", "cas refuse any"));
+    assert_eq!(code, INCOMPLETE);
+    let why = cell(&report, "vram", "stock", "cas")["why"].as_str().unwrap();
+    assert!(why.contains("hipModuleLaunchKernel failed: error 98 (made to fail)"), "{why}");
+}
+
+#[test]
+fn without_hiprtc_nothing_is_compared_and_the_way_out_is_named() {
+    let hip = stand_in(false);
+    let (report, code) = report(&mut on(hip.path(), "probe", &[]));
+    assert_eq!((code, report["rows"].as_array().unwrap().len()), (UNAVAILABLE, 0));
+    let why = report["not_measured"].as_str().unwrap();
+    assert!(why.contains("there is no hiprtc") && why.contains("install it"), "{why}");
+}
+
+#[test]
+fn without_hip_or_a_gpu_there_is_no_result_and_the_reason() {
+    let empty = tempfile::tempdir().unwrap();
+    let (none, code) = report(&mut on(empty.path(), "probe", &[]));
+    assert_eq!(code, UNAVAILABLE);
+    let why = none["not_measured"].as_str().unwrap();
+    assert!(why.contains("cannot open libamdhip64"), "{why}");
+    assert!(!none.to_string().contains(empty.path().to_str().unwrap()), "{none}");
+
+    let hip = stand_in(true);
+    let (none, code) = report(on(hip.path(), "probe", &[]).env("STAND_IN_DEVICES", "0"));
+    assert_eq!((code, none["rows"].as_array().unwrap().len()), (UNAVAILABLE, 0));
+    assert!(none["not_measured"].as_str().unwrap().contains("HIP has 0 devices"));
+}
+
+#[test]
+fn the_simulated_gpu_gives_risks_and_never_a_result() {
+    let kfdsim = release("libkfdsim.so");
+    let command = || {
+        let mut command = rdnafix(["probe"]);
+        command.env("LD_PRELOAD", &kfdsim).env("KFDSIM_GPUS", "gfx1031");
+        command.env("KFDSIM_PCIE_ATOMICS", "0");
+        command
+    };
+    let (report, code) = report(&mut command());
+    assert_eq!(code, INCOMPLETE);
+    assert_eq!(report["rows"].as_array().unwrap().len(), 0);
+    let at_risk = |run: &str| -> Vec<&str> {
+        let risks = report["risks"].as_array().unwrap().iter();
+        risks
+            .filter(|risk| risk[run] == true)
+            .map(|risk| risk["memory"].as_str().unwrap())
+            .collect()
+    };
+    assert_eq!(at_risk("stock"), ["default", "mapped", "coherent", "managed"]);
+    assert_eq!(at_risk("interposed"), ["mapped", "coherent"]);
+    let shown = output(&mut command());
+    assert_eq!(shown.status.code(), INCOMPLETE);
+    let shown = text(&shown.stdout);
+    assert!(shown.contains("kernels are not executed on the simulated GPU"), "{shown}");
+    assert!(!shown.contains("wrong elements"), "{shown}");
+}
+
+#[test]
+fn the_interposed_run_is_rewritten_though_hip_is_looked_up_by_name() {
+    let mut command = rdnafix(["probe", "--launch-only", "--policy", "mapped"]);
+    command.env("LD_PRELOAD", release("libkfdsim.so")).env("KFDSIM_GPUS", "gfx1030");
+    let (report, code) = report(&mut command);
+    assert_eq!(code, Some(0), "{report}");
+    for cell in cells(&report) {
+        assert_eq!(cell["outcome"], "accepted", "{cell}");
+    }
+    let said: Vec<&str> = report["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            assert_eq!(row["stock"]["allocation"], serde_json::Value::Null);
+            row["interposed"]["allocation"].as_str().unwrap_or("nothing")
+        })
+        .map(|said| said.split(':').next().unwrap())
+        .collect();
+    assert_eq!(said[1..], ["rewritten", "rewritten", "left alone", "left alone", "rewritten"]);
+}
+
+#[test]
+fn a_report_is_shown_again_as_it_was_and_has_no_private_names() {
+    let hip = stand_in(true);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.json");
+    let mut command = on(hip.path(), "probe", &["--report", file.to_str().unwrap()]);
+    command.env("HSA_TOOLS_LIB", "/home/someone/lib.so").env("HSA_XNACK", "0");
+    let first = text(&succeed(&mut command).stdout);
+    let again = probe_common::replay("probe", &file);
+    assert_eq!(text(&again.stdout), first);
+    let written = std::fs::read_to_string(&file).unwrap();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let stand_in = hip.path().to_str().unwrap();
+    for private in ["someone", "/home", stand_in] {
+        assert!(!written.contains(private), "{private} in\n{written}");
+    }
+    let mut words = written.split(|letter: char| !letter.is_ascii_alphanumeric());
+    assert!(!words.any(|word| word == host.trim()), "the host's name in\n{written}");
+    assert!(written.contains("HSA_XNACK"));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_before_anything_is_measured() {
+    let hip = stand_in(true);
+    let output = output(&mut on(hip.path(), "probe", &["--report", "/nonexistent/report.json"]));
+    assert_eq!(output.status.code(), Some(125));
+    assert!(text(&output.stderr).contains("no directory"), "{}", text(&output.stderr));
+    assert!(output.stdout.is_empty());
+}
