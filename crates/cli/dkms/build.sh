@@ -1,6 +1,6 @@
 #!/bin/sh
-# build.sh KERNEL HEADERS: builds the module from the tree that prepare.sh has made. Where
-# AMDGPU_RDNA_WORK names that tree's directory, the module is copied to where dkms looks for it.
+# build.sh KERNEL HEADERS: builds the module from the tree that prepare.sh has made, here or in
+# AMDGPU_RDNA_WORK, and puts it where dkms looks for it.
 set -eu
 here=$PWD
 root=$(cd "${AMDGPU_RDNA_WORK:-.}" && pwd)/src/linux
@@ -16,8 +16,12 @@ fi
 # The list of objects comes first: it tells how much there is to do.
 make "$@" amdgpu.mod
 make -j"${AMDGPU_RDNA_JOBS:-$(nproc)}" "$@" modules
-if [ "$here/src/linux" != "$root" ]; then
-    mkdir -p "$here/src/linux/$below"
-    # Without its debug information, which is twenty times as large and which dkms strips anyway.
-    strip -g -o "$here/src/linux/$below/amdgpu.ko" "$module/amdgpu.ko"
-fi
+# Without its debug information, which is twenty times as large and which dkms strips anyway.
+strip -g -o "$module/amdgpu.small" "$module/amdgpu.ko"
+# With a version, which the stock module has not: dkms installs nothing that has the version of
+# what is there, and /sys/module/amdgpu/version shows which one is loaded.
+objcopy -O binary --only-section=.modinfo "$module/amdgpu.small" "$module/amdgpu.info"
+printf 'version=rdna-@VERSION@\0' >>"$module/amdgpu.info"
+objcopy --update-section ".modinfo=$module/amdgpu.info" "$module/amdgpu.small"
+mkdir -p "$here/src/linux/$below"
+mv "$module/amdgpu.small" "$here/src/linux/$below/amdgpu.ko"

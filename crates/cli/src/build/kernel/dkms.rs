@@ -1,7 +1,7 @@
 //! What dkms and the initramfs have of the package, and its removal.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -97,7 +97,7 @@ pub(super) fn remove(version: &str, log: &Log) -> Result<Vec<Kernel>> {
     Ok(installed.filter_map(|known| Some(Kernel { release: known.kernel? })).collect())
 }
 
-/// Makes the initramfs of a kernel anew, if it has one: amdgpu is in it.
+/// Makes the initramfs of a kernel anew, if it has one: amdgpu may be in it.
 ///
 /// # Errors
 /// Where that fails.
@@ -140,22 +140,15 @@ pub(super) fn expect_unowned(version: &str) -> Result<()> {
     }
 }
 
-/// Removes the file of [`OPTIONS`] unless somebody has changed it. Gives what there is to say.
+/// Removes the file of [`OPTIONS`] unless somebody has changed it.
 ///
 /// # Errors
 /// Where it cannot be removed.
-pub(super) fn remove_options() -> Result<Option<String>> {
-    let path = PathBuf::from(OPTIONS);
-    match fs::read_to_string(&path) {
-        Ok(text) if text == OPTIONS_TEXT => {
-            fs::remove_file(&path).with_context(|| format!("cannot remove {OPTIONS}"))?;
-            Ok(None)
-        }
-        Ok(_) => Ok(Some(format!(
-            "{OPTIONS} was changed and is kept; the stock module ignores rdna_noncoherent"
-        ))),
-        Err(_) => Ok(None),
+pub(super) fn remove_options() -> Result<()> {
+    if fs::read_to_string(OPTIONS).is_ok_and(|text| text == OPTIONS_TEXT) {
+        fs::remove_file(OPTIONS).with_context(|| format!("cannot remove {OPTIONS}"))?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -229,7 +229,9 @@ impl Plan {
 
     fn script(&self, name: &str, work: &Work, log: &Log, show: impl FnMut(&str)) -> Result<()> {
         let mut script = Command::new(work.path("package").join(name));
-        script.arg(&self.kernel.release).arg(self.kernel.headers()).current_dir(work.directory());
+        // The module for dkms is put below the current directory: not over the one of make.
+        let place = work.path("obj");
+        script.arg(&self.kernel.release).arg(self.kernel.headers()).current_dir(place);
         self.surroundings(&mut script, work);
         child::run_showing(&mut script, log, show)
     }

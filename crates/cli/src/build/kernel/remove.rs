@@ -1,6 +1,7 @@
 //! `rdnafix build kernel --remove`: the stock module back, for every kernel.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -42,7 +43,6 @@ pub(super) fn remove(as_json: bool) -> Result<()> {
     };
     // Kernels whose initramfs is still to be made anew, also if this is interrupted.
     let list = work.path("kernels");
-    let mut kept_options = None;
     work.step("remove", &Inputs::new("remove"), is_gone, |log| {
         let mut kernels: Vec<String> = fs::read_to_string(&list)
             .unwrap_or_default()
@@ -57,7 +57,7 @@ pub(super) fn remove(as_json: bool) -> Result<()> {
         for version in &versions {
             dkms::remove(version, log)?;
         }
-        kept_options = dkms::remove_options()?;
+        dkms::remove_options()?;
         for release in &kernels {
             let kernel = Kernel { release: release.clone() };
             dkms::update_initramfs(&kernel, log)?;
@@ -71,6 +71,12 @@ pub(super) fn remove(as_json: bool) -> Result<()> {
             result => result?,
         }
     }
+    let kept_options = Path::new(dkms::OPTIONS).exists().then(|| {
+        format!(
+            "{} was changed and is kept; the stock module ignores rdna_noncoherent",
+            dkms::OPTIONS
+        )
+    });
     if as_json {
         let event = json!({ "event": "removed", "versions": versions, "kept": kept_options });
         return print(&format!("{event}\n"));
