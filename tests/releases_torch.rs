@@ -68,7 +68,7 @@ const SETTINGS: [(&str, bool, bool); 24] = [
     (" max_split_size_mb :64 ,expandable_segments:False", true, false),
     ("garbage_collection_threshold:0.9", false, true),
     ("garbage_collection_threshold:0.8,max_split_size_mb:512", true, true),
-    ("expandable_segments:True", false, false),
+    ("expandable_segments:True", true, false),
     ("expandable_segments:False,garbage_collection_threshold:0.5", false, true),
     ("roundup_power2_divisions:4", false, false),
     ("roundup_power2_divisions:[256:1,512:2,1024:4,>:8]", false, false),
