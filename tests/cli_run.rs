@@ -219,6 +219,17 @@ fn with_a_summary_the_program_is_its_own_master_too() {
 }
 
 #[test]
+fn what_cannot_be_summed_up_is_no_reason_to_end_otherwise() {
+    let run = |script: &str| rdnafix(["run", "--summary", "--", "sh", "-c", script]);
+    let no_room = output(run("exit 7").env("TMPDIR", "/nonexistent"));
+    assert_eq!(no_room.status.code(), Some(7));
+    assert!(text(&no_room.stderr).contains("nothing will be said at the end"));
+    let junk = output(&mut run("echo junk >>\"$RDNAFIX_REPORT\"; exit 7"));
+    assert_eq!(junk.status.code(), Some(7));
+    assert!(text(&junk.stderr).contains("junk"), "{}", text(&junk.stderr));
+}
+
+#[test]
 fn a_program_does_not_outlive_a_killed_rdnafix() {
     let mut child = rdnafix(["run", "--summary", "--", "sleep", "60"]).spawn().unwrap();
     let children = format!("/proc/{0}/task/{0}/children", child.id());

@@ -35,7 +35,16 @@ pub(crate) fn run(
     report: Option<PathBuf>,
     ending: Ending,
 ) -> Result<ExitCode> {
-    let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let directory = match tempfile::tempdir() {
+        Ok(directory) => directory,
+        // What is said at the end is no reason not to run the program.
+        Err(error) => {
+            eprintln!("rdnafix: nothing will be said at the end: no temporary directory: {error}");
+            let error = command.exec();
+            let program = command.get_program().to_string_lossy();
+            return Err(CannotStart::new(&program, &error).into());
+        }
+    };
     // The user's file may be a pipe, or hold other things: what is added to it is read here first.
     let file = directory.path().join("report.json");
     command.env("RDNAFIX_REPORT", &file);
@@ -53,19 +62,19 @@ pub(crate) fn run(
         .map_err(|error| CannotStart::new(&command.get_program().to_string_lossy(), &error))?;
     let status = child.wait().context("cannot wait for the program")?;
     CHILD.store(0, Ordering::Relaxed);
-    let reports = report::read(&file)?;
-    // Nothing is left to do where stderr is gone.
-    let _ = std::io::stderr().write_all(
-        match ending {
-            Ending::Summary => summary(&reports),
-            Ending::Layers => describe(&reports),
-        }
-        .as_bytes(),
-    );
-    if let Some(report) = report {
-        append(&file, &report)
-            .with_context(|| format!("cannot write the report '{}'", report.display()))?;
+    // The program has ended, and that is the answer, whatever becomes of the rest.
+    if let Some(report) = report
+        && let Err(error) = append(&file, &report)
+    {
+        eprintln!("rdnafix: cannot write the report '{}': {error}", report.display());
     }
+    let text = match (report::read(&file), ending) {
+        (Ok(reports), Ending::Summary) => summary(&reports),
+        (Ok(reports), Ending::Layers) => describe(&reports),
+        (Err(error), _) => format!("rdnafix: {error:#}\n"),
+    };
+    // Nothing is left to do where stderr is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
     if let Some(signal) = status.signal() {
         end_by(signal);
     }
