@@ -206,6 +206,13 @@ impl Plan {
         }
         let path = Path::new(dkms::OPTIONS);
         let is_on = || fs::read_to_string(path).is_ok_and(|text| text == dkms::OPTIONS_TEXT);
+        if path.exists() && !is_on() {
+            bail!(
+                "{} was changed by somebody and is kept: add the line options amdgpu \
+                 rdna_noncoherent=1 to it, or remove it, and repeat this",
+                path.display()
+            );
+        }
         work.step("options", &Inputs::new("options").and(dkms::OPTIONS_TEXT), is_on, |_| {
             fs::write(path, dkms::OPTIONS_TEXT)
                 .with_context(|| format!("cannot write {}", path.display()))
