@@ -44,7 +44,7 @@ static SET: OnceLock<String> = OnceLock::new();
 pub(crate) fn at_start(wanted: bool) {
     // In a set-user-ID program nothing of the environment is read, so nothing may be replaced.
     // SAFETY: takes and gives a number.
-    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 || !alone() {
+    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
         return;
     }
     let wanted =
@@ -62,7 +62,7 @@ pub(crate) fn at_start(wanted: bool) {
         users[HIP] = None;
     }
     let mut target = if wanted { merged(&users) } else { users.clone() };
-    if (target == found && marked == ours) || !preloaded() {
+    if (target == found && marked == ours) || !alone() || !preloaded() {
         return;
     }
     if target != users && (there_is(NVIDIA) || !only_rdna12()) {
