@@ -6,7 +6,7 @@ mod packages_common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cli_common::{clean, output, release, root, text};
 use packages_common::{package, roots};
@@ -75,41 +75,57 @@ fn the_pod_is_one_by_the_schema_of_kubernetes() {
     assert!(!validate(&file.path().to_owned()));
 }
 
-#[test]
-fn the_batch_script_compares_the_nodes_and_hands_the_library_down() {
-    let directory = tempfile::tempdir().expect("a directory");
+/// Runs the batch script on two nodes by stand-ins for Slurm; what it wrote to both outputs.
+fn batch(directory: &Path, doctor: &str) -> String {
     let stand_in = |name: &str, script: &str| {
-        let file = directory.path().join(name);
+        let file = directory.join(name);
         fs::write(&file, format!("#!/usr/bin/env bash\nset -eu\n{script}\n")).expect("written");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("made executable");
     };
     // Two nodes, one after the other; torchrun says what it got.
     stand_in("srun", "for SLURMD_NODENAME in a b; do export SLURMD_NODENAME; \"$@\"; done");
-    stand_in("scontrol", "[ \"$*\" = 'show hostnames a,b' ] && printf 'a\\nb\\n'");
-    stand_in("torchrun", "echo \"$SLURMD_NODENAME: $LD_PRELOAD: $*\"");
-    let built = release("rdnafix");
-    let path = [directory.path(), built.parent().expect("a directory")];
-    let path = path.map(|part| part.display().to_string()).join(":");
+    // As of many nodes: more than one write, and slower than a reader who wants one line only.
+    stand_in("scontrol", "[ \"$*\" = 'show hostnames a,b' ] && echo a && sleep 0.2 && echo b");
+    stand_in("torchrun", "echo \"$SLURMD_NODENAME: $LD_PRELOAD: $SRUN_CPUS_PER_TASK: $*\"");
+    stand_in("rdnafix", doctor);
     let mut command = clean("bash");
     command
         .arg(example("slurm.sbatch"))
         .args(["train.py", "--epochs", "3"])
-        .current_dir(&directory)
-        .env("PATH", format!("{path}:{}", std::env::var("PATH").expect("PATH")))
+        .current_dir(directory)
+        .env("PATH", format!("{}:{}", directory.display(), std::env::var("PATH").expect("PATH")))
         .env("RDNAFIX", release("librdnafix.so"))
         .envs([("SLURM_JOB_ID", "7"), ("SLURM_JOB_NODELIST", "a,b"), ("SLURM_NNODES", "2")])
-        .env("SLURM_GPUS_ON_NODE", "1");
+        .envs([("SLURM_GPUS_ON_NODE", "1"), ("SLURM_CPUS_PER_TASK", "8")]);
     let output = output(&mut command);
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{out}{err}");
-    assert!(out.contains("no node differs"), "{out}");
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success(), "{said}");
     let library = release("librdnafix.so").display().to_string();
     for node in ["a", "b"] {
         let line = format!(
-            "{node}: {library}: --nnodes=2 --nproc-per-node=1 --rdzv-id=7 --rdzv-backend=c10d \
+            "{node}: {library}: 8: --nnodes=2 --nproc-per-node=1 --rdzv-id=7 --rdzv-backend=c10d \
              --rdzv-endpoint=a:29500 train.py --epochs 3\n"
         );
-        assert!(out.contains(&line), "{out}");
+        assert!(said.contains(&line), "{said}");
+    }
+    said
+}
+
+#[test]
+fn the_batch_script_compares_the_nodes_and_hands_the_library_down() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let real = format!("exec {} \"$@\"", release("rdnafix").display());
+    let said = batch(directory.path(), &real);
+    assert!(said.contains("no node differs"), "{said}");
+    for node in ["a", "b"] {
         assert!(directory.path().join(format!("nodes-7/{node}.json")).is_file());
     }
+}
+
+#[test]
+fn the_batch_script_trains_where_the_nodes_cannot_be_compared() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let said = batch(directory.path(), "exit 2");
+    assert!(said.contains("doctor failed on a node"), "{said}");
+    assert!(said.contains("the nodes are not compared"), "{said}");
 }
