@@ -43,6 +43,8 @@ fn amds_tests_of_the_thunk_end_as_expected_with_and_without_the_library() {
         set: &["HSA_DEBUG=1", "KFDSIM_HOST_MEMORY=24"],
         // How long it waits for the GPU, in ms; by default a minute, which one test waits out.
         arguments: &["--timeout", "15000"],
+        // 14 and 6 GB on a GPU with 16 GB of VRAM; the kernel ended them for want of memory.
+        large: &["KFDEvictTest.QueueTest", "KFDMemoryTest.CheckZeroInitializationSysMem"],
         limit: Duration::from_secs(120),
         at_least: 150,
         skips,

@@ -47,6 +47,7 @@ fn amds_tests_of_rocr_end_as_expected_with_and_without_the_library() {
         // dma-bufs, as 7.2.4 does by itself.
         set: &["HSA_ENABLE_IPC_MODE_LEGACY=0"],
         arguments: &[],
+        large: &[],
         limit: Duration::from_secs(60),
         at_least: 55,
         skips,

@@ -42,7 +42,10 @@ pub fn judge(ended: &Ended, skips: impl Fn(&str) -> Option<&str>) -> Seen {
         return seen(Outcome::Fail, complaint(&ended.output));
     }
     if ended.status.is_some_and(|status| !status.success()) {
-        return seen(Outcome::Crash, format!("{} after its end", ended.how()));
+        return seen(
+            Outcome::Crash,
+            format!("{} after its end; {}", ended.how(), last_words(&ended.output)),
+        );
     }
     if let Some(why) = ended.output.lines().find_map(skips) {
         return seen(Outcome::Skip, why.to_owned());

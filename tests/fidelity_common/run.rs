@@ -4,7 +4,6 @@ use std::io::{Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How a program ended.
@@ -31,31 +30,37 @@ impl Ended {
 }
 
 /// Runs one program for each number below `count`, twice as many at a time as there are
-/// processors: most of them wait most of the time.
+/// processors: most of them wait most of the time. Of the `large` ones never two at a time.
 pub fn run_all(
     count: usize,
     limit: Duration,
+    large: impl Fn(usize) -> bool,
     command: impl Fn(usize) -> Command + Sync,
 ) -> Vec<Ended> {
-    let next = AtomicUsize::new(0);
+    // The large ones first: they take longest.
+    let (large, others): (Vec<usize>, Vec<usize>) = (0..count).partition(|job| large(*job));
+    let (large, others) = (Mutex::new(large.into_iter()), Mutex::new(others.into_iter()));
     let ended: Mutex<Vec<Option<Ended>>> = Mutex::new(vec![None; count]);
+    let work = |jobs: &Mutex<std::vec::IntoIter<usize>>| {
+        loop {
+            let job = jobs.lock().expect("nobody panics with it").next();
+            let Some(job) = job else { break };
+            let one = run_one(command(job), limit);
+            ended.lock().expect("nobody panics with it")[job] = Some(one);
+        }
+    };
     let threads = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
-        for _ in 0..threads.min(count) {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        break;
-                    }
-                    let one = run_one(command(number), limit);
-                    ended.lock().expect("nobody panics with it")[number] = Some(one);
-                }
-            });
+        scope.spawn(|| {
+            work(&large);
+            work(&others);
+        });
+        for _ in 1..threads {
+            scope.spawn(|| work(&others));
         }
     });
     let ended = ended.into_inner().expect("nobody panics with it");
-    ended.into_iter().map(|ended| ended.expect("every number was taken")).collect()
+    ended.into_iter().map(|ended| ended.expect("every job was taken")).collect()
 }
 
 /// Runs a program to its end, or for as long as `limit`. Nothing that it started is left.

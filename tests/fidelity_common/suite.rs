@@ -38,6 +38,8 @@ pub struct Suite {
     pub set: &'static [&'static str],
     /// Arguments of every run.
     pub arguments: &'static [&'static str],
+    /// Tests that take so much of the host's memory that only one of them runs at a time.
+    pub large: &'static [&'static str],
     /// A test that runs longer than this hangs.
     pub limit: Duration,
     /// The fewest tests that it has: fewer, and the list was not understood.
@@ -173,7 +175,8 @@ impl Built {
     /// Runs these tests of the list, each in a column.
     fn run(&self, jobs: &[(usize, usize)], interposed: bool) -> Vec<Seen> {
         let started = Instant::now();
-        let ended = run_all(jobs.len(), self.suite.limit, |job| {
+        let large = |job: usize| self.suite.large.contains(&&self.test(jobs[job].0)[..]);
+        let ended = run_all(jobs.len(), self.suite.limit, large, |job| {
             let (test, column) = jobs[job];
             let mut command = self.command(column, interposed);
             command.arg(format!("--gtest_filter={}", self.test(test)));
