@@ -132,8 +132,11 @@ make_deb() {
         mv "$root/usr/share/doc/rdnafix/CHANGELOG.md" "$root/usr/share/doc/rdnafix/changelog"
         gzip -9n "$root/usr/share/doc/rdnafix/changelog"
     fi
-    sed -e "s/@VERSION@/$version/" -e "s/@GLIBC@/$glibc/" \
-        -e "s/@SIZE@/$(du -sk --apparent-size "$root/usr" | cut -f 1)/" \
+    # As dpkg-gencontrol counts it: what du says depends on the file system.
+    local size
+    size=$(find "$root/usr" \( -type f -printf '%s\n' \) -o -printf '1\n' |
+        awk '{ kib += int(($1 + 1023) / 1024) } END { print kib }')
+    sed -e "s/@VERSION@/$version/" -e "s/@GLIBC@/$glibc/" -e "s/@SIZE@/$size/" \
         packaging/control.in >"$root/DEBIAN/control"
     echo 'activate-noawait ldconfig' >"$root/DEBIAN/triggers"
     (cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"

@@ -51,9 +51,11 @@ export SOURCE_DATE_EPOCH
 
 scripts/package.sh "${options[@]}" --out "$out"
 
+# Another version writes another SBOM.
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/rdnafix/tools
-if ! PATH=$PATH:$tools/bin cargo cyclonedx --version >/dev/null 2>&1; then
-    ((${#options[@]} == 0)) || die "--no-install, and cargo-cyclonedx is not there"
+PATH=$tools/bin:$PATH
+if [[ $(cargo cyclonedx --version 2>/dev/null) != *" $cyclonedx_version" ]]; then
+    ((${#options[@]} == 0)) || die "--no-install, and cargo-cyclonedx $cyclonedx_version is not there"
     say "building cargo-cyclonedx $cyclonedx_version"
     # Unoptimised: it builds in a fraction of the time.
     cargo install --quiet --locked --debug --root "$tools" --version "$cyclonedx_version" cargo-cyclonedx
@@ -67,7 +69,7 @@ for package in rdnafix rdnafix-cli kfdsim; do
     [[ $package != rdnafix ]] || manifest=Cargo.toml
     (
         cd "$work"
-        PATH=$PATH:$tools/bin cargo cyclonedx --quiet --format json --target x86_64-unknown-linux-gnu \
+        cargo cyclonedx --quiet --format json --target x86_64-unknown-linux-gnu \
             --manifest-path "$manifest" --override-filename "$package-$version.cdx"
     )
     # The place where it was made is in the references: of no use to anybody.
@@ -76,5 +78,9 @@ for package in rdnafix rdnafix-cli kfdsim; do
     say "$out/$package-$version.cdx.json"
 done
 
-(cd "$out" && rm -f SHA256SUMS && sha256sum -- *.deb *.whl *.tar.gz *.cdx.json >SHA256SUMS)
+# Not what an earlier version has left there.
+(
+    cd "$out"
+    sha256sum -- *[-_]"$version"[-_.]* >SHA256SUMS
+)
 say "$out/SHA256SUMS"

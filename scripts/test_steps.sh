@@ -188,20 +188,27 @@ step_fidelity() {
 step_packages() {
     local -x SOURCE_DATE_EPOCH RDNAFIX_TEST_PACKAGES RDNAFIX_TEST_PACKAGING
     local -a options=()
-    local file
+    local file staging
     if [[ $install == no ]]; then options=(--no-install); fi
     SOURCE_DATE_EPOCH=$(source_date)
     RDNAFIX_TEST_PACKAGES=$(target_directory)/packages
     RDNAFIX_TEST_PACKAGING=$(scripts/package.sh --tools)
     rm -rf "$RDNAFIX_TEST_PACKAGES"
     scripts/release.sh "${options[@]}" --out "$RDNAFIX_TEST_PACKAGES"
-    say "## the same again, from another directory and from nothing"
+    say "## the same again, from another directory and from nothing, staged on another file system"
     mkdir "$work/again"
+    if [[ -w /dev/shm ]]; then
+        staging=$(mktemp -d -p /dev/shm)
+        trap 'rm -rf "$staging"' EXIT
+    else
+        staging=$work
+        say "packages SKIPPED: staging on a tmpfs: /dev/shm is not writable" >>"$work/single"
+    fi
     { git ls-files -z 2>/dev/null || find . -path ./target -prune -o -type f -print0; } |
         tar --create --null --files-from=- | tar --extract --directory="$work/again"
     (
         unset CARGO_TARGET_DIR
-        RDNAFIX_PACKAGE_TARGET=$work/again/target \
+        TMPDIR=$staging RDNAFIX_PACKAGE_TARGET=$work/again/target \
             "$work/again/scripts/release.sh" "${options[@]}" --out "$work/packages"
     )
     for file in "$RDNAFIX_TEST_PACKAGES"/*; do
