@@ -2,6 +2,9 @@
 //! to every request, as C99 and as C++11.
 
 mod common;
+#[allow(dead_code, reason = "the targets are for the crate's own tests")]
+#[path = "../crates/policy/tests/domain_common/mod.rs"]
+mod domain;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,12 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use policy::{
-    Action, Below, Caller, GfxTarget, HipVersion, Level, Owner, Reason, Request, decide,
-    host_malloc, pool_alloc, pool_flags,
-};
+use domain::CALLERS;
+use policy::{Action, GfxTarget, Level, Reason, Request, decide, host_malloc};
 
-const CALLERS: [Caller; 3] = [Caller::Program, Caller::HipRuntime, Caller::Denied];
 /// Numbers in an answer: the GPU, and action, flags and reason for each caller and level.
 const EACH: usize = 1 + 3 * 4 * 3;
 /// One of each kind: not known, RDNA1/2, what was never built, and other generations.
@@ -32,61 +32,6 @@ fn programs() -> [PathBuf; 2] {
             &standard("-std=c++11"),
         ),
     ]
-}
-
-/// Every combination of `bits`, alone and with each of `unknown`.
-fn combinations(bits: &[u32], unknown: &[u32]) -> Vec<u32> {
-    let known = (0..1u32 << bits.len()).map(|chosen| {
-        bits.iter().enumerate().filter(|(i, _)| chosen & (1 << i) != 0).map(|(_, bit)| bit).sum()
-    });
-    known.flat_map(|flags: u32| unknown.iter().chain([&0]).map(move |bit| flags | bit)).collect()
-}
-
-fn requests() -> Vec<Request> {
-    use {host_malloc as h, pool_alloc as a, pool_flags as p};
-    let mut all = vec![Request::MemAllocHost];
-    let host = [
-        h::PORTABLE,
-        h::MAPPED,
-        h::WRITE_COMBINED,
-        h::UNCACHED,
-        h::NUMA_USER,
-        h::COHERENT,
-        h::NON_COHERENT,
-    ];
-    let not_host: Vec<u32> =
-        (0..32).map(|bit| 1 << bit).filter(|bit| bit & h::KNOWN == 0).collect();
-    let versions = [(0, 0), (5, 7), (6, 0), (6, 2), (6, 3), (6, 4), (7, 0), (7, 2), (65535, 65535)]
-        .map(|(major, minor)| HipVersion { major, minor });
-    for flags in combinations(&host, &not_host) {
-        all.push(Request::HostMalloc { flags });
-        all.push(Request::HostAlloc { flags, hip: None });
-        all.extend(versions.map(|hip| Request::HostAlloc { flags, hip: Some(hip) }));
-    }
-    for below in [Below::SvmDecided, Below::PoolAllocated, Below::NothingSeen] {
-        all.push(Request::MallocManaged { below });
-    }
-    all.extend((0..=16).chain([u32::MAX]).map(|flags| Request::ExtMalloc { flags }));
-    let more = [0x10, 0x100, 0x8000_0000];
-    for pool in combinations(&[p::KERNARG, p::FINE, p::COARSE, p::EXTENDED], &more) {
-        for coarse_sibling in [false, true] {
-            all.push(Request::LockToPool { pool, coarse_sibling });
-            let flags = [a::PCIE, a::CONTIGUOUS, a::EXECUTABLE, a::UNCACHED];
-            for flags in combinations(&flags, &more) {
-                for owner in [Owner::Cpu, Owner::Gpu] {
-                    all.push(Request::PoolAllocate { owner, pool, flags, coarse_sibling });
-                }
-            }
-        }
-    }
-    for bits in 0..8u32 {
-        all.push(Request::SvmAttributes {
-            gives_access: bits & 1 != 0,
-            names_grain: bits & 2 != 0,
-            chosen_before: bits & 4 != 0,
-        });
-    }
-    all
 }
 
 /// A request and a GPU as the program reads them: the order of its members, and of the
@@ -171,7 +116,11 @@ fn compare(questions: &[(Request, u32)]) {
 
 #[test]
 fn the_header_decides_as_the_crate_does_over_the_whole_domain() {
-    let all = requests();
+    let not_host: Vec<u32> =
+        (0..32).map(|bit| 1 << bit).filter(|bit| bit & host_malloc::KNOWN == 0).collect();
+    let versions = [&domain::VERSIONS[..], &[(0, 0), (7, 0), (u16::MAX, u16::MAX)]].concat();
+    let mut all = domain::requests_with(&versions, &not_host, &[0x10, 0x100, 0x8000_0000]);
+    all.extend((10..=16).chain([u32::MAX]).map(|flags| Request::ExtMalloc { flags }));
     let questions: Vec<_> =
         all.iter().flat_map(|request| GPUS.map(|gpu| (*request, gpu))).collect();
     assert!(questions.len() > 100_000, "{}", questions.len());

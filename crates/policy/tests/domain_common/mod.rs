@@ -1,5 +1,5 @@
 //! Every request of the domain: every call with every combination of the flags that the headers
-//! of ROCm 5.2 to 7.2 define, and one that none does. Shared by the tests; it decides nothing.
+//! of ROCm 5.2 to 7.2 define, alone and with one that none does. Shared by the tests; it decides nothing.
 
 use policy::{Below, Caller, HipVersion, Owner, Request, host_malloc, pool_alloc, pool_flags};
 
@@ -11,18 +11,28 @@ pub const TARGETS: [u32; 38] = [
     115_001, 115_002, 115_003, 120_000, 120_001, 100_200,
 ];
 
+/// Versions of HIP, where its host allocation changed and between.
+pub const VERSIONS: [(u16, u16); 7] = [(5, 2), (5, 7), (6, 0), (6, 2), (6, 3), (6, 4), (7, 2)];
+
 /// Everybody who may ask.
 pub const CALLERS: [Caller; 3] = [Caller::Program, Caller::HipRuntime, Caller::Denied];
 
-/// Every combination of `bits`.
-pub fn combinations(bits: &[u32]) -> impl Iterator<Item = u32> {
-    (0..1u32 << bits.len()).map(|chosen| {
+/// Every combination of `bits`, alone and with each of `unknown`.
+fn combinations(bits: &[u32], unknown: &[u32]) -> Vec<u32> {
+    let known = (0..1u32 << bits.len()).map(|chosen| {
         bits.iter().enumerate().filter(|(i, _)| chosen & (1 << i) != 0).map(|(_, bit)| bit).sum()
-    })
+    });
+    known.flat_map(|flags: u32| unknown.iter().chain([&0]).map(move |bit| flags | bit)).collect()
 }
 
-/// Every request.
+/// Every request, with one flag that no header defines.
 pub fn requests() -> Vec<Request> {
+    requests_with(&VERSIONS, &[0x0800_0000], &[0x10])
+}
+
+/// Every request, of each of these versions of HIP, and with each of these flags that no header
+/// defines: of `hipHostMalloc`, and of pools.
+pub fn requests_with(versions: &[(u16, u16)], of_host: &[u32], of_pools: &[u32]) -> Vec<Request> {
     use {host_malloc as h, pool_alloc as a, pool_flags as p};
     let mut all = vec![Request::MemAllocHost];
     let host = [
@@ -33,23 +43,22 @@ pub fn requests() -> Vec<Request> {
         h::NUMA_USER,
         h::COHERENT,
         h::NON_COHERENT,
-        0x0800_0000,
     ];
-    let versions = [(5, 2), (5, 7), (6, 0), (6, 2), (6, 3), (6, 4), (7, 2)]
-        .map(|(major, minor)| HipVersion { major, minor });
-    for flags in combinations(&host) {
+    let versions = versions.iter().map(|&(major, minor)| HipVersion { major, minor });
+    for flags in combinations(&host, of_host) {
         all.push(Request::HostMalloc { flags });
         all.push(Request::HostAlloc { flags, hip: None });
-        all.extend(versions.map(|hip| Request::HostAlloc { flags, hip: Some(hip) }));
+        all.extend(versions.clone().map(|hip| Request::HostAlloc { flags, hip: Some(hip) }));
     }
     for below in [Below::SvmDecided, Below::PoolAllocated, Below::NothingSeen] {
         all.push(Request::MallocManaged { below });
     }
     all.extend((0..=9).map(|flags| Request::ExtMalloc { flags }));
-    for pool in combinations(&[p::KERNARG, p::FINE, p::COARSE, p::EXTENDED, 0x10]) {
+    for pool in combinations(&[p::KERNARG, p::FINE, p::COARSE, p::EXTENDED], of_pools) {
         for coarse_sibling in [false, true] {
             all.push(Request::LockToPool { pool, coarse_sibling });
-            for flags in combinations(&[a::PCIE, a::CONTIGUOUS, a::EXECUTABLE, a::UNCACHED, 0x10]) {
+            let flags = [a::PCIE, a::CONTIGUOUS, a::EXECUTABLE, a::UNCACHED];
+            for flags in combinations(&flags, of_pools) {
                 for owner in [Owner::Cpu, Owner::Gpu] {
                     all.push(Request::PoolAllocate { owner, pool, flags, coarse_sibling });
                 }

@@ -6,6 +6,7 @@ use policy::{
 };
 
 use super::rows::Variable;
+use crate::domain_common::VERSIONS;
 
 /// The table of one call.
 pub struct Section {
@@ -43,7 +44,6 @@ const ALLOC: [(u32, &str); 5] = [
     (pool_alloc::UNCACHED, "flag Uncached"),
     (0x10, "unknown flag"),
 ];
-const VERSIONS: [(u16, u16); 7] = [(5, 2), (5, 7), (6, 0), (6, 2), (6, 3), (6, 4), (7, 2)];
 
 fn yes_no(name: &str) -> Variable {
     Variable { values: vec![format!("without {name}"), name.into()] }
