@@ -35,6 +35,7 @@ fn buffer(version: &str, input: &str, stock: u64) -> u64 {
         && is("grain", COHERENT)
         && is("kfd", 1)
         && is("here", 1)
+        && is("valid", 1)
         && is("place", VRAM);
     if !ours {
         return stock;

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 typedef uint64_t u64;
 typedef uint32_t u32;
@@ -69,6 +70,10 @@ struct ttm_resource {
 	uint32_t mem_type;
 };
 
+struct dma_resv {
+	bool held;
+};
+
 struct kgd_mem {
 	struct amdgpu_bo *bo;
 	uint32_t alloc_flags;
@@ -78,6 +83,9 @@ struct amdgpu_bo {
 	struct {
 		struct ttm_device *bdev;
 		struct ttm_resource *resource;
+		struct {
+			struct dma_resv *resv;
+		} base;
 	} tbo;
 	u64 flags;
 	struct kgd_mem *kfd_bo;
@@ -139,6 +147,11 @@ static bool amdgpu_xgmi_same_hive(struct amdgpu_device *a, struct amdgpu_device 
 	return false; /* no GPU here has XGMI */
 }
 static bool amdgpu_sriov_xnack_support(struct amdgpu_device *adev) { return adev->sriov_xnack; }
+static void dma_resv_assert_held(struct dma_resv *resv)
+{
+	if (!resv->held)
+		abort();
+}
 static int num_possible_nodes(void) { return 1; }
 #define KFD_GC_VERSION(dev) ((dev)->adev->ip_versions[GC_HWIP][0])
 #if LINUX >= 612
@@ -210,10 +223,10 @@ static uint32_t alloc_flags(int grain)
 	       (grain & 4 ? KFD_IOC_ALLOC_MEM_FLAGS_UNCACHED : 0);
 }
 
-static uint64_t pte_of(struct amdgpu_device *adev, struct amdgpu_bo *bo, int from,
+static uint64_t pte_of(struct amdgpu_device *adev, struct amdgpu_bo *bo, int valid, int from,
 		       const uint32_t *vm_mtypes)
 {
-	uint64_t pte = AMDGPU_PTE_VALID;
+	uint64_t pte = valid ? AMDGPU_PTE_VALID : 0;
 	/* KFD asks as get_pte_flags() says, a render node's client for an MTYPE. */
 #if LINUX >= 700
 	uint32_t vm_flags = from ? vm_mtypes[from - 1] : AMDGPU_VM_MTYPE_DEFAULT;
@@ -242,16 +255,25 @@ static void buffers(int parameter, uint32_t gc)
 	adev = other = device(gc, NULL);
 	bdev.adev = &adev;
 	there.adev = &other;
-	/* from 0 is KFD itself; place -1 is a buffer that has none; kind is VRAM, GTT, ... */
+	/*
+	 * from 0 is KFD itself; place -1 is a buffer that has none; kind is VRAM, GTT, ...
+	 * An entry that is not valid is being cleared: amdgpu_vm_bo_update() then may be without the
+	 * reservation, and somebody else may be moving the buffer.
+	 */
 	for (int grain = 0; grain < 8; grain++)
 	for (int kfd = 0; kfd <= 1; kfd++)
 	for (int here = 0; here <= 1; here++)
 	for (int place = -1; place <= 8; place++)
 	for (int kind = 0; kind < 5; kind++)
+	for (int valid = 0; valid <= 1; valid++)
 	for (int from = !kfd; from <= COUNT(vm_mtypes); from++) {
 		struct ttm_resource resource = { (uint32_t)place };
-		struct amdgpu_bo bo = { .tbo = { here ? &bdev : &there,
-						 place < 0 ? NULL : &resource } };
+		struct ttm_resource *moving = (struct ttm_resource *)-64;
+		struct dma_resv resv = { valid };
+		struct amdgpu_bo bo = {
+			.tbo = { here ? &bdev : &there,
+				 !valid ? moving : place < 0 ? NULL : &resource, { &resv } }
+		};
 		struct kgd_mem mem = { &bo, alloc_flags(grain) | 1U << kind };
 
 		bo.kfd_bo = kfd ? &mem : NULL;
@@ -260,9 +282,9 @@ static void buffers(int parameter, uint32_t gc)
 			   (grain & 2 ? AMDGPU_GEM_CREATE_EXT_COHERENT : 0) |
 			   (grain & 4 ? AMDGPU_GEM_CREATE_UNCACHED : 0);
 #endif
-		printf("buffer gc %x parameter %d grain %d kfd %d here %d place %d kind %d from %d = %llx\n",
-		       gc, parameter, grain, kfd, here, place, kind, from,
-		       (unsigned long long)pte_of(&adev, &bo, from, vm_mtypes));
+		printf("buffer gc %x parameter %d grain %d kfd %d here %d place %d kind %d valid %d from %d = %llx\n",
+		       gc, parameter, grain, kfd, here, place, kind, valid, from,
+		       (unsigned long long)pte_of(&adev, &bo, valid, from, vm_mtypes));
 	}
 }
 

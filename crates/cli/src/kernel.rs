@@ -25,7 +25,7 @@ enum KernelCommand {
 /// Print the modprobe line with them, each with the reason. Changes nothing.
 ///
 /// What is printed is a file for modprobe.d:
-///   rdnafix kernel params | sudo tee /etc/modprobe.d/amdgpu.conf && sudo update-initramfs -u
+///   rdnafix kernel params | sudo tee /etc/modprobe.d/amdgpu-params.conf && sudo update-initramfs -u
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 struct ParamsArgs {
@@ -48,9 +48,9 @@ const PARAMETERS: [(&str, &str, &str); 2] = [
     (
         "noretry",
         "1",
-        "a page fault on GC 10.1 (RDNA1) is reported at once and not retried first, which nothing \
-         makes succeed there; GC 10.3 and Linux 7.2 have it so by default. It makes faults \
-         visible and is no fix of coherency",
+        "a page fault of a compute program on GC 10.1 (RDNA1) is not retried, which cannot mend it \
+         there, before it is reported; a graphics program gets no dummy page in its place. GC 10.3 \
+         and Linux 7.2 have it so by default. It is no fix of coherency",
     ),
     (
         "vm_update_mode",
