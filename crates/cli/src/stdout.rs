@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use serde_json::Value;
 
 /// Writes to stdout; a reader that has gone away, as head(1) does, is no error.
 ///
@@ -56,6 +57,19 @@ pub(crate) fn printable_line(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A document of a file: what is [`printable_line`] of all its texts and names.
+pub(crate) fn printable_json(document: Value) -> Value {
+    match document {
+        Value::String(text) => Value::String(printable_line(&text).into_owned()),
+        Value::Array(values) => values.into_iter().map(printable_json).collect(),
+        Value::Object(parts) => parts
+            .into_iter()
+            .map(|(name, value)| (printable_line(&name).into_owned(), printable_json(value)))
+            .collect(),
+        other => other,
+    }
+}
+
 /// Control characters, and those of Unicode that set the direction (UAX 9).
 fn acts(letter: char) -> bool {
     letter.is_control()
@@ -72,5 +86,8 @@ mod tests {
         assert_eq!(printable(bad), "a\u{fffd}[31mb\u{fffd}2Jc\u{fffd}\u{fffd}\u{fffd}\u{fffd}");
         assert_eq!(printable("é 日本\tx\n"), "é 日本\tx\n");
         assert_eq!(printable_line("x\ty\n"), "x\u{fffd}y\u{fffd}");
+        let document = serde_json::json!({"a\u{1b}": ["b\u{7}", {"c": "d\n"}, 1]});
+        let clean = serde_json::json!({"a\u{fffd}": ["b\u{fffd}", {"c": "d\u{fffd}"}, 1]});
+        assert_eq!(printable_json(document), clean);
     }
 }
