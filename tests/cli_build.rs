@@ -34,6 +34,15 @@ fn the_patched_libraries_of_rocm_are_built_from_the_archives_source() {
     }
     let verify = ["build", "verify", "--prefix", prefix.to_str().unwrap()];
     let said = text(&succeed(&mut rdnafix(verify)).stdout);
+    let document = succeed(rdnafix(verify).arg("--json")).stdout;
+    let document: Value = serde_json::from_slice(&document).unwrap();
+    assert_eq!((&document["release"], &document["patched"]), (&"6.4.3".into(), &true.into()));
+    let files = manifest["files"].as_object().unwrap().len();
+    assert_eq!(document["files"], files);
+    assert!(
+        said.contains(&format!(" {files} files"))
+            && said.contains(document["needs"].as_str().unwrap())
+    );
     let glibc = said.split_once("GLIBC ").expect(&said).1.split([',', '\n']).next().unwrap();
     let document = fs::read_to_string(root().join("docs/build.md")).unwrap();
     assert!(document.contains(&format!("needs glibc {glibc} ")), "docs/build.md: glibc {glibc}");
@@ -319,9 +328,9 @@ fn a_machine_that_lacks_the_compiler_is_told_before_anything_is_made() {
     let mut command = rdnafix(["build", "rocm", "--from", "debian", "--prefix"]);
     command.arg(cache.path().join("prefix")).env("XDG_CACHE_HOME", cache.path());
     // None of the programs are found, whatever this machine has.
-    let output = output(command.env("PATH", cache.path()));
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(125), "{said}");
+    let refused = output(command.env("PATH", cache.path()));
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(125), "{said}");
     for part in [
         "clang-21 is missing",
         "cmake is missing",
@@ -333,8 +342,42 @@ fn a_machine_that_lacks_the_compiler_is_told_before_anything_is_made() {
     let mut packages = rdnafix(["build", "check", "--packages"]);
     let packages = text(&succeed(packages.env("PATH", cache.path())).stdout);
     assert!(packages.lines().any(|line| line == "clang-21"), "{packages}");
+    // To be copied whole: a path as long as any. All else fits a terminal.
+    for line in said.lines().filter(|line| !line.trim_start().starts_with('$')) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    let mut check = rdnafix(["build", "check", "--json"]);
+    let lacking = output(check.env("PATH", cache.path()).env("XDG_CACHE_HOME", cache.path()));
+    assert_eq!(lacking.status.code(), Some(125), "as without --json");
+    let document: Value = serde_json::from_slice(&lacking.stdout).unwrap();
+    assert_eq!((&document["possible"], &document["jobs"]), (&Value::Bool(false), &Value::Null));
+    let list = document["packages"].as_array().unwrap();
+    assert_eq!(
+        list.iter().map(|one| one.as_str().unwrap()).collect::<Vec<_>>(),
+        [
+            packages.lines().collect::<Vec<_>>(),
+            // Needed for the source as it is named here, but not for every build.
+            if document["lacks"].to_string().contains("git is missing") {
+                vec!["git"]
+            } else {
+                vec![]
+            }
+        ]
+        .concat()
+    );
     let Some(bench) = Bench::new() else { return };
     let said = text(&succeed(&mut bench.rdnafix(&["build", "check"])).stdout);
     assert!(said.contains("can be built here") && said.contains("clang-21: "), "{said}");
+    let document = succeed(&mut bench.rdnafix(&["build", "check", "--json"])).stdout;
+    let document: Value = serde_json::from_slice(&document).unwrap();
+    assert_eq!((&document["possible"], &document["release"]), (&true.into(), &"6.4.3".into()));
+    assert!(document["jobs"].as_u64().unwrap() > 0 && document["lacks"] == serde_json::json!([]));
+    assert!(
+        document["tools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|tool| { tool.as_str().unwrap().starts_with("clang-21: ") })
+    );
     assert!(!bench.path("cache").exists());
 }

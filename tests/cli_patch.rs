@@ -274,6 +274,22 @@ fn create_says_what_is_wrong_with_its_arguments() {
 }
 
 #[test]
+fn what_create_has_made_is_said_as_json() {
+    let Some(tree) = sources("clr/6.4.3") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let mut command = rdnafix(["patch", "create", "--component", "clr", "--version", "6.4.3"]);
+    let made = json(command.arg("--source").arg(tree.path()).arg("--out").arg(&out));
+    assert_eq!((&made["component"], &made["version"]), (&"clr".into(), &"6.4.3".into()));
+    assert_eq!(made["out"], out.to_str().unwrap());
+    let names = made["patches"].as_array().unwrap().iter().map(|patch| patch[0].as_str().unwrap());
+    let list = fs::read_to_string(out.join("series")).unwrap();
+    assert_eq!(names.collect::<Vec<_>>(), list.lines().collect::<Vec<_>>());
+    assert!(!made["patches"][0][1].as_str().unwrap().is_empty());
+    assert!(made["left_out"].is_array());
+}
+
+#[test]
 fn a_link_to_the_tree_is_the_tree_and_links_in_it_are_not_followed() {
     let Some(tree) = sources("clr/5.7.1") else { return };
     let directory = tempfile::tempdir().unwrap();

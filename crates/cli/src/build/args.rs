@@ -17,7 +17,7 @@ pub(crate) enum BuildCommand {
     Rocm(RocmArgs),
     Kernel(KernelArgs),
     /// Check that an overlay is as it was installed.
-    Verify(PrefixArgs),
+    Verify(VerifyArgs),
     /// Make an overlay /opt/rocm, by update-alternatives; `uninstall` takes it back.
     SetDefault(PrefixArgs),
     /// Remove an overlay that was built: exactly what was installed.
@@ -106,6 +106,19 @@ pub(crate) struct CheckArgs {
     /// Print the missing Debian packages only, one a line.
     #[arg(long)]
     pub(crate) packages: bool,
+    /// Print JSON: {release, possible, jobs, tools, lacks, packages}; jobs is null where nothing
+    /// can be built.
+    #[arg(long, conflicts_with = "packages")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) overlay: PrefixArgs,
+    /// Print JSON: {prefix, release, patched, files, needs}.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// An overlay.

@@ -21,12 +21,13 @@ mod tree;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
 pub(crate) use self::args::BuildArgs;
 use self::args::{BuildCommand, CheckArgs};
 pub(crate) use self::child::Interrupted;
 pub(crate) use self::manifest::MANIFEST;
-use crate::stdout::print;
+use crate::stdout::{print, print_json};
 
 /// Does it.
 ///
@@ -38,17 +39,27 @@ pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
         BuildCommand::Rocm(args) => rocm::build(args)?,
         BuildCommand::Kernel(args) => kernel::build(args)?,
         BuildCommand::Verify(args) => {
-            let prefix = prefix::allowed(&args.prefix)?;
+            let prefix = prefix::allowed(&args.overlay.prefix)?;
             let manifest = manifest::read(&prefix)?;
             let manifest = manifest
                 .with_context(|| format!("--prefix '{}': there is nothing", prefix.display()))?;
             manifest.expect_untouched(&prefix)?;
-            print(&format!(
-                "{}: {} files as they were installed; it needs {}\n",
-                manifest.title(),
-                manifest.files.len(),
-                manifest.needs()
-            ))?;
+            if args.json {
+                print_json(&json!({
+                    "prefix": prefix,
+                    "release": manifest.release,
+                    "patched": manifest.patched,
+                    "files": manifest.files.len(),
+                    "needs": manifest.needs(),
+                }))?;
+            } else {
+                print(&format!(
+                    "{}: {} files as they were installed; it needs {}\n",
+                    manifest.title(),
+                    manifest.files.len(),
+                    manifest.needs()
+                ))?;
+            }
         }
         BuildCommand::SetDefault(args) => {
             let prefix = prefix::allowed(&args.prefix)?;
@@ -77,7 +88,12 @@ fn check(args: &CheckArgs) -> Result<()> {
     }
     let work = kept::directory()?;
     let from = source::From::named(None)?;
-    let machine = preflight::check(&release, &from, &work, &work, None)?;
+    let found = preflight::examine(&release, &from, &work, &work, None);
+    if args.json {
+        print_json(&found.document(&release.name))?;
+        return found.expect_ready(&release.name).map(drop);
+    }
+    let machine = found.expect_ready(&release.name)?;
     print(&format!(
         "ROCm {} can be built here, {} compilers at once:\n  {}\n",
         release.name,

@@ -31,6 +31,56 @@ pub(super) struct Machine {
     pub(super) versions: Vec<String>,
 }
 
+/// What the machine has and lacks.
+pub(super) struct Found {
+    machine: Machine,
+    lacks: Vec<String>,
+    /// The Debian packages of what is missing.
+    packages: Vec<String>,
+}
+
+impl Found {
+    /// The machine, if it can build.
+    ///
+    /// # Errors
+    /// Everything that it lacks, and how that can be had.
+    pub(super) fn expect_ready(self, release: &str) -> Result<Machine> {
+        if self.lacks.is_empty() {
+            return Ok(self.machine);
+        }
+        let mut text = format!("ROCm {release} cannot be built here:");
+        let way_out =
+            if self.packages.is_empty() { Vec::new() } else { way_out(release, &self.packages) };
+        for line in self.lacks.iter().chain(&way_out) {
+            text.push('\n');
+            text.push_str(&wrapped(line));
+        }
+        bail!(text)
+    }
+
+    /// The same for programs.
+    pub(super) fn document(&self, release: &str) -> serde_json::Value {
+        let ready = self.lacks.is_empty();
+        serde_json::json!({
+            "release": release,
+            "possible": ready,
+            "jobs": ready.then_some(self.machine.jobs),
+            "tools": self.machine.versions,
+            "lacks": self.lacks,
+            "packages": self.packages,
+        })
+    }
+}
+
+/// Below a title, in 80 columns; commands, which begin with `$`, stay whole to be copied.
+fn wrapped(line: &str) -> String {
+    if line.starts_with('$') {
+        return format!("  {line}");
+    }
+    let options = textwrap::Options::new(80).initial_indent("  ").subsequent_indent("      ");
+    textwrap::fill(line, options.word_splitter(textwrap::WordSplitter::NoHyphenation))
+}
+
 /// Looks at the machine and changes nothing.
 ///
 /// # Errors
@@ -42,6 +92,17 @@ pub(super) fn check(
     prefix: &Path,
     jobs: Option<u16>,
 ) -> Result<Machine> {
+    examine(release, from, work, prefix, jobs).expect_ready(&release.name)
+}
+
+/// The same, to say it in another way.
+pub(super) fn examine(
+    release: &Release,
+    from: &From,
+    work: &Path,
+    prefix: &Path,
+    jobs: Option<u16>,
+) -> Found {
     let mut lacks = Vec::new();
     let mut packages: Vec<&str> = Vec::new();
     let mut inputs = Inputs::new("toolchain");
@@ -67,9 +128,6 @@ pub(super) fn check(
         lacks.push("git is missing".to_owned());
         packages.push("git");
     }
-    if !packages.is_empty() {
-        lacks.push(way_out(&release.name, &packages));
-    }
     lacks.extend(room("the work", "set XDG_CACHE_HOME to a directory", work, DISK));
     lacks.extend(room("the overlay", "name a --prefix", prefix, OVERLAY));
     let memory = available_memory();
@@ -81,11 +139,9 @@ pub(super) fn check(
             gigabytes(MEMORY_OF_A_JOB)
         ));
     }
-    if !lacks.is_empty() {
-        bail!("ROCm {} cannot be built here:\n  {}", release.name, lacks.join("\n  "));
-    }
     let jobs = jobs.map_or_else(|| self::jobs(MEMORY_OF_A_JOB), usize::from);
-    Ok(Machine { jobs, toolchain: inputs.hash(), versions })
+    let machine = Machine { jobs, toolchain: inputs.hash(), versions };
+    Found { machine, lacks, packages: packages.into_iter().map(str::to_owned).collect() }
 }
 
 /// The Debian packages of what is missing.
@@ -128,26 +184,39 @@ fn found(need: &Need) -> std::result::Result<String, String> {
     }
 }
 
-/// How packages can be had here, or how to do without.
-fn way_out(release: &str, packages: &[&str]) -> String {
-    let root = format!(
-        "without changing this machine: rdnafix sim root build-{release} -- rdnafix build rocm \
-         --release {release} --prefix DIR\n  (what is built there runs where the C and C++ libraries are \
-         as new as in that root)"
-    );
+/// How packages can be had here, or how to do without, a line each.
+fn way_out(release: &str, packages: &[String]) -> Vec<String> {
     let list = packages.join(" ");
     let here = name_of_system();
+    let mut lines = Vec::new();
     if in_path("apt-get").is_none() {
-        return format!(
-            "{here} has no apt-get; install these by the names that they have here (those of \
-             Debian are {list}),\n  or {root}"
-        );
+        lines.push(format!(
+            "{here} has no apt-get: install these by the names that they have here (those of \
+             Debian are {list}), or, without changing this machine:"
+        ));
+    } else {
+        let unknown: Vec<&str> =
+            packages.iter().filter(|name| !apt_knows(name)).map(String::as_str).collect();
+        if unknown.is_empty() {
+            lines.push("install them:".to_owned());
+            lines.push(format!("$ sudo apt-get install {list}"));
+            lines.push("or, without changing this machine:".to_owned());
+        } else {
+            let unknown = unknown.join(", ");
+            lines.push(format!(
+                "{here} has no package {unknown}: do it without changing this machine:"
+            ));
+        }
     }
-    let unknown: Vec<&str> = packages.iter().filter(|name| !apt_knows(name)).copied().collect();
-    if unknown.is_empty() {
-        return format!("install them: sudo apt-get install {list}\n  or {root}");
-    }
-    format!("{here} has no package {}: do it {root}", unknown.join(", "))
+    lines.push(format!(
+        "$ rdnafix sim root build-{release} -- rdnafix build rocm \\\n      --release {release} \
+         --prefix DIR"
+    ));
+    lines.push(
+        "(what is built there runs where the C and C++ libraries are as new as in that root)"
+            .to_owned(),
+    );
+    lines
 }
 
 /// Whether apt has a package of this name.

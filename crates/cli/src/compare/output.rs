@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::execute::Run;
+use crate::stdout::printable;
 
 const TAIL: usize = 10;
 
@@ -78,11 +79,8 @@ fn read_from(file: &Path, start: u64, most: u64) -> std::io::Result<String> {
 /// A line of a program as it may be shown on a terminal: without control characters, and cut.
 fn shown(line: &str) -> String {
     const LONGEST: usize = 200;
-    let mut text: String = line
-        .chars()
-        .take(LONGEST)
-        .map(|letter| if letter.is_control() && letter != '\t' { '\u{fffd}' } else { letter })
-        .collect();
+    let cut: String = line.chars().take(LONGEST).collect();
+    let mut text = printable(&cut).into_owned();
     if line.chars().nth(LONGEST).is_some() {
         text.push('…');
     }

@@ -19,7 +19,7 @@ pub(crate) struct DoctorArgs {
     pub(crate) root: Option<PathBuf>,
     /// Write the files that were read to FILE, a .tar.gz to attach to an issue. It has neither
     /// serial numbers nor the names of users and hosts.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "board"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "board")]
     pub(crate) dump: Option<PathBuf>,
     /// Print the GPU that is this KFD node as a board of the simulated GPU; the first GPU usually
     /// is node 1.
@@ -28,7 +28,7 @@ pub(crate) struct DoctorArgs {
     /// Examine no machine, but compare what `doctor --json` printed on many nodes: which differs, in
     /// what. A file is called as its node, for example node07.json.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["root", "dump", "board", "site_packages"])]
-    pub(crate) merge: Vec<PathBuf>,
+    pub(crate) merge: Option<Vec<PathBuf>>,
     /// Also look for PyTorch in this directory of Python packages.
     #[arg(long, value_name = "DIR")]
     pub(crate) site_packages: Vec<PathBuf>,
@@ -40,8 +40,8 @@ a machine without an AMD GPU is one, 2 where rdnafix itself fails.
 
 JSON: {rdnafix, machine, findings, summary}. A finding is {id, severity, title, what, \
 evidence: [{value, from}], why, advice, fix: [COMMAND], verify: [COMMAND], rdnafix, help, \
-sources: [URL]}; severity is error, warning or note, rdnafix is yes, partly or no. With --merge: \
-{nodes, differences: {FACT: [{value, nodes}]}}; the exit code is 1 where nodes differ, too.";
+sources: [URL]}; severity is error, warning or note, rdnafix is yes, partly or no. With --dump: {file, \
+files, bytes}. With --merge: {nodes, differences: {FACT: [{value, nodes}]}}; the exit code is 1 where nodes differ, too.";
 
 /// Name what a program's messages, or dmesg, are about: the symptom, its cause, the fix.
 ///

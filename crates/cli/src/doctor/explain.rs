@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail};
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use serde::Serialize;
 
+use crate::stdout::printable_line;
+
 use super::table::{self, Helps, Severity, Symptom, address, filled};
 
 /// A longer line is looked at in pieces of this size.
@@ -163,10 +165,9 @@ fn recognised(table: &'static [Symptom], seen: Vec<Seen>) -> Vec<Recognised> {
 /// A line that can be printed on a terminal whatever is in it.
 fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(&line[..line.len().min(SHOWN * 4)]);
-    let clean: String =
-        text.trim().chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let clean = printable_line(text.trim());
     if clean.chars().count() <= SHOWN {
-        return clean;
+        return clean.into_owned();
     }
     let mut short: String = clean.chars().take(SHOWN).collect();
     short.push_str("...");

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::stdout::{printable_json, printable_line};
 
 /// Facts that differ between nodes that are alike.
 const OF_EACH: [&str; 2] = ["kernel.processes", "kernel.boot"];
@@ -58,7 +60,8 @@ impl Merged {
 pub(super) fn merge(files: &[PathBuf]) -> Result<Merged> {
     let mut all = Vec::new();
     for file in files {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let name = printable_line(&name).into_owned();
         if all.iter().any(|(known, _)| *known == name) {
             bail!("--merge: two files are called '{name}': the name of a file is that of its node");
         }
@@ -78,7 +81,7 @@ fn read(file: &Path) -> Result<Value> {
             "'{name}' is not what `rdnafix doctor --json` prints: it has no machine or no findings"
         );
     }
-    Ok(document)
+    Ok(printable_json(document))
 }
 
 fn compare(all: &[(String, Value)]) -> Merged {
@@ -111,15 +114,16 @@ fn compare(all: &[(String, Value)]) -> Merged {
         let gpus = machine["gpus"].as_array().into_iter().flatten();
         let libraries = machine["libraries"].as_array().into_iter().flatten();
         let mut releases = libraries.filter_map(|library| text(&library["release"]["value"]));
-        let count = |severity: &str| document["summary"][severity].as_u64().unwrap_or(0) as usize;
+        // What is there counts, not what the document says of itself.
+        let count = |severity: &str| findings(document).filter(|one| one.1 == severity).count();
         Node {
             name: name.clone(),
             gpus: gpus.map(|gpu| text(&gpu["target"]).unwrap_or_else(|| "?".into())).collect(),
             kernel: text(&machine["kernel"]["release"]["value"]),
             rocm: releases.next(),
             torch: text(&machine["torch"][0]["version"]["value"]),
-            errors: count("errors"),
-            warnings: count("warnings"),
+            errors: count("error"),
+            warnings: count("warning"),
             differs,
         }
     };
@@ -130,13 +134,22 @@ fn compare(all: &[(String, Value)]) -> Merged {
 fn facts(document: &Value) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     flatten(String::new(), &document["machine"], &mut found);
-    for finding in document["findings"].as_array().into_iter().flatten() {
-        if let (Some(id), Some(severity)) = (finding["id"].as_str(), finding["severity"].as_str()) {
-            found.insert(format!("finding {id}"), severity.to_owned());
-        }
+    let mut times: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for finding in findings(document) {
+        *times.entry(finding).or_default() += 1;
+    }
+    for ((id, severity), times) in times {
+        let times = if times == 1 { String::new() } else { format!(", {times} times") };
+        found.insert(format!("finding {id}"), format!("{severity}{times}"));
     }
     found.retain(|name, _| !OF_EACH.iter().any(|each| name.starts_with(each)));
     found
+}
+
+/// The id and the severity of each finding.
+fn findings(document: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let all = document["findings"].as_array().into_iter().flatten();
+    all.filter_map(|one| Some((one["id"].as_str()?, one["severity"].as_str()?)))
 }
 
 fn flatten(name: String, value: &Value, found: &mut BTreeMap<String, String>) {
@@ -157,14 +170,12 @@ fn flatten(name: String, value: &Value, found: &mut BTreeMap<String, String>) {
         Value::Array(values)
             if values.iter().any(|value| value.is_object() || value.is_array()) =>
         {
+            let mut used = BTreeSet::new();
             for (index, value) in values.iter().enumerate() {
-                let own = ["soname", "path", "library", "directory"];
-                let own = own.iter().find_map(|key| value[*key].as_str());
-                let part = own.map_or_else(
-                    || index.to_string(),
-                    |own| own.rsplit('/').next().unwrap_or(own).to_owned(),
-                );
-                flatten(format!("{name}[{part}]"), value, found);
+                let name = called(value, index).into_iter().map(|part| format!("{name}[{part}]"));
+                if let Some(name) = name.into_iter().find(|name| used.insert(name.clone())) {
+                    flatten(name, value, found);
+                }
             }
         }
         Value::Array(values) => {
@@ -177,6 +188,21 @@ fn flatten(name: String, value: &Value, found: &mut BTreeMap<String, String>) {
     }
 }
 
+/// The names that an entry of a list may have, the first that no entry before it has: that of its
+/// file, the same with the directory, its number. The first of two files of a name is the one
+/// that is used.
+fn called(value: &Value, index: usize) -> Vec<String> {
+    let text = |key: &str| value[key].as_str();
+    let path = ["path", "library", "directory"].into_iter().find_map(text);
+    let last = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    let own = text("soname").map(str::to_owned).or_else(|| path.map(last));
+    let mut names: Vec<String> = own.into_iter().collect();
+    let above = path.and_then(|path| path.rsplit_once('/')).map(|(above, _)| above);
+    names.extend(names.first().zip(above).map(|(own, above)| format!("{own} in {above}")));
+    names.push(index.to_string());
+    names
+}
+
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -187,6 +213,12 @@ pub(super) fn text(merged: &Merged, width: usize) -> String {
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(width).unwrap_or(80)).force_no_tty();
     table.set_header(["node", "GPUs", "kernel", "ROCm", "torch", "wrong", "differs in"]);
+    // A long name must not press the others into columns of one letter.
+    for (column, percent) in [(0, 25), (2, 22)] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::UpperBoundary(Width::Percentage(percent)));
+        }
+    }
     for node in &merged.nodes {
         let none = || "-".to_owned();
         let wrong = [(node.errors, "error"), (node.warnings, "warning")].into_iter();
@@ -216,7 +248,8 @@ pub(super) fn text(merged: &Merged, width: usize) -> String {
     }
     text.push_str("\nwhat differs, most nodes first:\n");
     for (fact, groups) in &merged.differences {
-        text.extend([fact, "\n"]);
+        text.push_str(&textwrap::fill(fact, textwrap::Options::new(width).subsequent_indent("  ")));
+        text.push('\n');
         for group in groups {
             let value = group.value.as_deref().unwrap_or("(none)");
             let line = format!("{value}: {}", group.nodes.join(", "));
@@ -270,6 +303,55 @@ mod tests {
         let merged = compare(&all);
         assert!(merged.is_clean());
         assert!(text(&merged, 80).ends_with("\nno node differs\n"));
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_two_facts_and_so_are_two_findings_of_one_id() {
+        let library = |path: &str, release: &str| json!({"soname": "libamdhip64.so.6", "path": path, "release": release});
+        let libraries = |second: &str| {
+            let mut node = node("6.12", 1, &["no-kernels", "no-kernels"]);
+            node["machine"]["libraries"] = json!([
+                library("/venv/torch/lib/libamdhip64.so", "6.4"),
+                library("/opt/rocm/lib/libamdhip64.so.6", second),
+                library("/opt/rocm/lib/libamdhip64.so.6", "again"),
+            ]);
+            node
+        };
+        let facts = facts(&libraries("5.7"));
+        let release = |name: &str| facts[&format!("libraries[{name}].release")].clone();
+        assert_eq!(release("libamdhip64.so.6"), "6.4");
+        assert_eq!(release("libamdhip64.so.6 in /opt/rocm/lib"), "5.7");
+        assert_eq!(release("2"), "again");
+        assert_eq!(facts["finding no-kernels"], "error, 2 times");
+        let all = [("a".to_owned(), libraries("5.7")), ("b".to_owned(), libraries("6.4"))];
+        let merged = compare(&all);
+        let only = "libraries[libamdhip64.so.6 in /opt/rocm/lib].release";
+        assert_eq!(merged.differences.keys().collect::<Vec<_>>(), [only]);
+    }
+
+    #[test]
+    fn the_findings_count_and_not_what_is_said_of_them() {
+        let mut wrong = node("6.12", 1, &["no-kernels"]);
+        wrong["summary"] = json!({"errors": 0, "warnings": 7});
+        let merged = compare(&[("a".to_owned(), wrong)]);
+        assert_eq!((merged.nodes[0].errors, merged.nodes[0].warnings), (1, 0));
+        assert!(!merged.is_clean());
+    }
+
+    #[test]
+    fn long_names_leave_the_other_columns_whole() {
+        let long = "gpu-node-0017.rack-12.cluster-of-the-institute.university.example";
+        let kernel = "6.12.117-with-a-very-long-local-version-of-somebody-amd64";
+        let all =
+            [(long.to_owned(), node(kernel, 1, &["x"])), ("b".to_owned(), node("6.1", 1, &[]))];
+        let text = text(&compare(&all), 80);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        for whole in ["gfx1030", " 1 error", " 2 facts", "differs in"] {
+            assert!(text.contains(whole), "{whole} in\n{text}");
+        }
+        let cells = text.lines().skip(1).take_while(|line| !line.is_empty());
+        let first: String = cells.filter_map(|line| line.get(1..20)).map(str::trim).collect();
+        assert!(first.starts_with(long), "all of the name is shown: {first}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Facts, diagnoses and texts are apart: `facts` reads, `rules` judges, `symptoms/` has what
 //! both commands say. Nothing here changes the machine, opens a device or loads ROCm.
 
+mod anonymous;
 mod args;
 mod board;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use facts::source::Source;
 use rules::Finding;
 use table::Severity;
 
-use crate::stdout::print;
+use crate::stdout::{print, print_json};
 
 /// There are findings, or nothing was recognised.
 const FOUND: u8 = 1;
@@ -72,14 +73,14 @@ impl Summary {
 /// # Errors
 /// A copy that cannot be read, a dump that cannot be written, a board that is not there.
 pub(crate) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
-    if !args.merge.is_empty() {
-        let merged = merge::merge(&args.merge)?;
+    if let Some(files) = &args.merge {
+        let merged = merge::merge(files)?;
         let width = output::Style::stdout().width;
-        print(&if args.json {
-            format!("{}\n", serde_json::to_string_pretty(&merged)?)
+        if args.json {
+            print_json(&merged)?;
         } else {
-            merge::text(&merged, width)
-        })?;
+            print(&merge::text(&merged, width))?;
+        }
         return Ok(if merged.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(FOUND) });
     }
     // Kept until all is read: it is where an archive was unpacked to.
@@ -94,7 +95,12 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
         .collect::<Result<Vec<_>>>()?;
     let machine = facts::collect(&source, &site_packages);
     if let Some(file) = &args.dump {
-        print(&dump::write(file, source.into_record())?)?;
+        let written = dump::write(file, source.into_record())?;
+        if args.json {
+            print_json(&written)?;
+        } else {
+            print(&written.text())?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(node) = args.board {
@@ -110,7 +116,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
             findings: &findings,
             summary,
         };
-        print(&format!("{}\n", serde_json::to_string_pretty(&document)?))?;
+        print_json(&document)?;
     } else {
         print(&output::report(&machine, &findings, summary, output::Style::stdout()))?;
     }
@@ -138,7 +144,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         None => explain::read(std::io::stdin().lock(), "stdin")?,
     };
     if args.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&explained)?))?;
+        print_json(&explained)?;
     } else {
         print(&output::explanation(&explained, output::Style::stdout()))?;
     }

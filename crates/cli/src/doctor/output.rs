@@ -9,6 +9,7 @@ use super::facts::{Gpu, Machine, Read};
 use super::rules::Finding;
 use super::table::{Helps, Severity};
 use crate::args::colour;
+use crate::stdout::printable_line;
 
 /// How the text is to look.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,8 @@ impl Page {
         if text.is_empty() {
             return;
         }
+        // Values of files and variables are in these texts.
+        let text = &printable_line(text);
         let width = self.style.width.saturating_sub(LABEL);
         let options = textwrap::Options::new(width)
             .break_words(false)
@@ -78,7 +81,7 @@ impl Page {
     fn commands(&mut self, label: &str, commands: &[String]) {
         for (index, command) in commands.iter().enumerate() {
             let label = if index == 0 { label } else { "" };
-            let _ = writeln!(self.text, "{label:LABEL$}$ {command}");
+            let _ = writeln!(self.text, "{label:LABEL$}$ {}", printable_line(command));
         }
     }
 

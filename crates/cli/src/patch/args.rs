@@ -62,4 +62,7 @@ pub(crate) struct CreateArgs {
     /// The version of the tree, which the patches then name.
     #[arg(long, value_name = "TEXT")]
     pub(crate) version: Option<String>,
+    /// Print JSON: {component, version, source, out, patches: [[NAME, SUBJECT]], left_out}.
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use super::args::CreateArgs;
 use super::series::{self, Series};
 use super::tree::Tree;
 use super::{Direction, port, there_and_back};
-use crate::stdout::print;
+use crate::stdout::{print, print_json};
 
 /// Makes the series of a component for a tree, and checks it before it writes it.
 ///
@@ -64,6 +65,18 @@ pub(super) fn create(args: &CreateArgs) -> Result<ExitCode> {
     fs::rename(stage.path(), &args.out)
         .with_context(|| format!("--out '{out}': cannot be made"))?;
 
+    if args.json {
+        let patches = series.patches.iter().map(|patch| [&patch.name[..], &patch.subject]);
+        print_json(&json!({
+            "component": args.component,
+            "version": args.version,
+            "source": args.source,
+            "out": args.out,
+            "patches": patches.collect::<Vec<_>>(),
+            "left_out": port.left_out,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut said = String::new();
     for function in &port.left_out {
         let _ = writeln!(said, "left out, the tree has no use for it: {function}");

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::stdout::printable_json;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
@@ -203,6 +204,7 @@ pub(crate) fn cells(kind: Kind) -> Vec<&'static str> {
 pub(crate) fn read(file: &Path, kind: Kind) -> Result<Report> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read '{}'", file.display()))?;
+    // Somebody else may have written it.
     let value: serde_json::Value =
         serde_json::from_str(&text).with_context(|| format!("'{}' is no JSON", file.display()))?;
     match value["schema"].as_str() {
@@ -213,7 +215,7 @@ pub(crate) fn read(file: &Path, kind: Kind) -> Result<Report> {
         ),
         None => bail!("'{}' is no report of rdnafix: it has no schema", file.display()),
     }
-    let report: Report = serde_json::from_value(value)
+    let report: Report = serde_json::from_value(printable_json(value))
         .with_context(|| format!("'{}' is not as '{SCHEMA}' has it", file.display()))?;
     if report.kind != kind {
         let made = report.kind.name();

@@ -225,6 +225,17 @@ impl Source {
         self.variables(|name| name == wanted).remove(wanted).filter(|value| !value.is_empty())
     }
 
+    /// What `keep` leaves of a variable, and what a dump has of it.
+    pub(crate) fn part_of_variable(
+        &self,
+        wanted: &str,
+        keep: impl Fn(&str) -> String,
+    ) -> Option<String> {
+        let kept = keep(self.environment.get(wanted)?);
+        self.record.borrow_mut().notes.environment.insert(wanted.to_owned(), kept.clone());
+        Some(kept)
+    }
+
     /// A device node, without opening it.
     pub(crate) fn node(&self, path: &str) -> Node {
         let node = match (&self.notes, &self.root) {
