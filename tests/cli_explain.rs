@@ -47,6 +47,7 @@ fn the_messages_of_a_program_are_named_worst_first() {
     assert_eq!((&fault["count"], &fault["line"]), (&2.into(), &5.into()));
     assert_eq!(fault["rdnafix"], "no");
     assert_eq!(document["lines"], 6);
+    assert_eq!(explain(PROGRAM.as_bytes(), &["--json", "-"]).stdout, output.stdout);
 }
 
 #[test]

@@ -28,6 +28,14 @@ fn the_library_comes_before_what_was_preloaded_already() {
 }
 
 #[test]
+fn what_stands_after_the_program_is_the_programs() {
+    let said = |arguments: &[&str]| stdout(&mut rdnafix(arguments));
+    assert_eq!(said(&["run", "echo", "--summary", "-x"]), "--summary -x\n");
+    assert_eq!(said(&["run", "--", "echo", "--", "--help"]), "-- --help\n");
+    assert_eq!(said(&["sim", "--gpu", "gfx1030", "echo", "--gpu", "-V"]), "--gpu -V\n");
+}
+
+#[test]
 fn the_options_become_variables_with_absolute_paths() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().canonicalize().unwrap();
@@ -56,6 +64,9 @@ fn what_fails_says_why_and_has_the_code_of_env() {
             assert!(err.contains(part), "{arguments:?}: no {part:?} in: {err}");
         }
     };
+    failing(&["run", "--sumary", "true"], 125, &["--sumary", "--summary"]);
+    failing(&["sim", "--gp", "gfx1030", "true"], 125, &["--gp", "--gpu"]);
+    failing(&["compare", "--jso", "true"], 125, &["--jso", "--json"]);
     failing(&["run", "--", "no-such-program"], 127, &["no-such-program", "PATH"]);
     failing(&["run", "--", "./no-such-program"], 127, &["no-such-program"]);
     failing(&["run", "--", "/etc/passwd"], 126, &["/etc/passwd", "ermission denied"]);

@@ -44,8 +44,8 @@ fn said(rules: Rules, input: &str) -> Option<Mtype> {
         let flags = u32::try_from(value(input, "flags")).expect("flags");
         return simulated(gc).then(|| rules.of_range(target(gc), flags, place(local)));
     }
-    // What KFD itself maps.
-    if value(input, "from") != 0 {
+    // What KFD itself maps; an entry that is cleared maps nothing.
+    if value(input, "from") != 0 || value(input, "valid") == 0 {
         return None;
     }
     let bit = |bit, flag| if value(input, "grain") & bit != 0 { flag } else { 0 };

@@ -49,7 +49,7 @@ files, bytes}. With --merge: {nodes, differences: {FACT: [{value, nodes}]}}; the
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXPLAIN_HELP)]
 pub(crate) struct ExplainArgs {
-    /// The text [default: stdin].
+    /// The text; `-` is stdin [default: stdin].
     pub(crate) file: Option<PathBuf>,
     /// Print one JSON document.
     #[arg(long)]

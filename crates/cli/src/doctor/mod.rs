@@ -139,7 +139,8 @@ fn site_packages(directory: &Path, source: &Source) -> Result<String> {
 /// # Errors
 /// A file that cannot be read.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
-    let explained = match &args.file {
+    // `-` is stdin, as of many commands; a file of that name is `./-`.
+    let explained = match args.file.as_ref().filter(|file| file.as_os_str() != "-") {
         Some(file) => explain::read(explain::open(file)?, &file.display().to_string())?,
         None => explain::read(std::io::stdin().lock(), "stdin")?,
     };
