@@ -7,6 +7,8 @@ use kernel_machine::Machine;
 use kernel_machine::cli_common::text;
 use serde_json::Value;
 
+const OPTIONS: &str = "/etc/modprobe.d/amdgpu-rdna.conf";
+
 /// The events that a build printed.
 fn events(out: &str) -> Vec<Value> {
     out.lines()
@@ -81,11 +83,22 @@ fn the_patched_module_is_installed_beside_the_stock_one_and_taken_back() {
     {
         assert!(said.contains(part), "{part} in {said}");
     }
+    let out = machine.succeed("rdnafix build kernel --kernel $K");
+    assert!(out.contains("it is used once its key is enrolled, and not before"), "{out}");
     let out = machine.succeed("rdnafix build kernel --kernel $K --json");
     assert_eq!(events(&out).pop().unwrap()["enforcement"], "Secure Boot is on");
-    // With --enable: only that.
     let again = steps(&out);
     assert!(again[..7].iter().all(|step| step.starts_with("kept ")), "{again:?}");
+    // A file of that name that says something else switches nothing on, and is kept.
+    let changed = "options amdgpu ppfeaturemask=0xffffffff";
+    machine.succeed(&format!("echo '{changed}' >{OPTIONS}"));
+    let said = machine.refused("rdnafix build kernel --kernel $K --enable");
+    assert!(said.contains("was changed by somebody and is kept"), "{said}");
+    assert_eq!(machine.succeed(&format!("cat {OPTIONS}")).trim(), changed);
+    let out = machine.succeed("rdnafix build kernel --kernel $K --json");
+    assert_eq!(events(&out).pop().unwrap()["enabled"], false);
+    machine.succeed(&format!("rm {OPTIONS}"));
+    // With --enable: only that.
     let out = machine.succeed("rdnafix build kernel --kernel $K --enable --json");
     let done: Vec<_> = steps(&out).into_iter().filter(|step| step.starts_with("done ")).collect();
     assert_eq!(done, ["done options", "done initramfs"]);
@@ -116,10 +129,17 @@ fn the_debian_package_installs_the_module_and_its_removal_brings_the_stock_one_b
     let made = machine.succeed("rdnafix build kernel --deb /out");
     assert!(made.starts_with("/out/amdgpu-rdna-dkms_"), "{made}");
     // With the objects of earlier builds, which only saves time.
-    machine.succeed(
+    machine.succeed(SECURE_BOOT);
+    let said = machine.succeed(
         "export AMDGPU_RDNA_WORK=/cache/rdnafix/build/linux-$K && mkdir -p $AMDGPU_RDNA_WORK/src && \
-         dpkg -i /out/*.deb",
+         dpkg -i /out/*.deb 2>&1",
     );
+    assert!(said.contains("mokutil --import /var/lib/dkms/mok.pub"), "{said}");
+    // The machine's dpkg leaves documentation out.
+    let licences = machine.succeed(
+        "dpkg-deb --fsys-tarfile /out/*.deb | tar -xO ./usr/share/doc/amdgpu-rdna-dkms/copyright",
+    );
+    assert!(licences.contains("MIT OR Apache-2.0") && licences.contains("GPL-2.0"), "{licences}");
     assert!(machine.succeed(MODULE).contains("/updates/dkms/"));
     assert_ne!(machine.succeed(IN_INITRAMFS), stock_in_initramfs);
     let said = machine.refused("rdnafix build kernel --remove");

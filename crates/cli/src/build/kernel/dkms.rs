@@ -140,6 +140,24 @@ pub(super) fn expect_unowned(version: &str) -> Result<()> {
     }
 }
 
+/// Whether the file of [`OPTIONS`] switches the parameter on; one of the same name may say other
+/// things.
+pub(super) fn options_are_on() -> bool {
+    fs::read_to_string(OPTIONS).is_ok_and(|text| switches_on(&text))
+}
+
+fn switches_on(text: &str) -> bool {
+    let of_amdgpu = |line: &str| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some("options") && words.next() == Some("amdgpu"))
+            .then(|| words.map(str::to_owned).collect::<Vec<_>>())
+    };
+    // Of two settings the kernel takes the last.
+    let mut set = text.lines().filter_map(of_amdgpu).flatten();
+    let last = set.rfind(|word| word.starts_with("rdna_noncoherent="));
+    last.is_some_and(|word| word == "rdna_noncoherent=1")
+}
+
 /// Removes the file of [`OPTIONS`] unless somebody has changed it.
 ///
 /// # Errors
@@ -154,6 +172,21 @@ pub(super) fn remove_options() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_setting_of_the_parameter_counts() {
+        assert!(switches_on(OPTIONS_TEXT));
+        assert!(switches_on("options amdgpu noretry=1 rdna_noncoherent=1\n"));
+        for text in [
+            "",
+            "# options amdgpu rdna_noncoherent=1\n",
+            "options radeon rdna_noncoherent=1\n",
+            "options amdgpu rdna_noncoherent=0\n",
+            "options amdgpu rdna_noncoherent=1\noptions amdgpu rdna_noncoherent=-1\n",
+        ] {
+            assert!(!switches_on(text), "{text}");
+        }
+    }
 
     #[test]
     fn lines_of_dkms_are_understood() {

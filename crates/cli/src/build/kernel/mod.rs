@@ -246,7 +246,7 @@ impl Plan {
     fn say(&self, as_json: bool) -> Result<()> {
         let Self { kernel, ready, .. } = self;
         let module = kernel.dkms_module().context("dkms has installed a module")?;
-        let enabled = Path::new(dkms::OPTIONS).exists();
+        let enabled = dkms::options_are_on();
         // What this machine enforces is asked of the running kernel.
         let refused = host::enforcement().filter(|_| !key_is_enrolled());
         if as_json {
@@ -262,7 +262,11 @@ impl Plan {
         } else {
             "rdna_noncoherent is off: sudo rdnafix build kernel --enable switches it on".to_owned()
         };
-        let when = if kernel.is_running() { "from the next start on" } else { "by that kernel" };
+        let when = match (refused, kernel.is_running()) {
+            (Some(_), _) => "once its key is enrolled, and not before",
+            (None, true) => "from the next start on",
+            (None, false) => "by that kernel",
+        };
         print(&format!(
             "{} {} for Linux {} ({}): {}\n{parameter}\nit is used {when}\n\
              remove it: sudo rdnafix build kernel --remove\n{}",

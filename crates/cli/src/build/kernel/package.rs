@@ -113,6 +113,16 @@ fn put(path: &Path, content: &[u8], program: bool) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(cannot)
 }
 
+/// The licences of what is in the Debian package.
+const COPYRIGHT: &str = concat!(
+    "The scripts of this package:\n\n",
+    include_str!("../../../../../LICENSE"),
+    "\nThe patches keep the licence of the files of Linux that they change: MIT for\n\
+     drivers/gpu/drm/amd/amdgpu, GPL-2.0 or MIT for drivers/gpu/drm/amd/amdkfd. On\n\
+     Debian the texts are in /usr/share/common-licenses (GPL-2, Apache-2.0), and:\n\n",
+    include_str!("../../../../../LICENSE-MIT"),
+);
+
 /// Makes the Debian package in a directory, and gives its file.
 ///
 /// # Errors
@@ -135,6 +145,8 @@ pub(super) fn deb(directory: &Path) -> Result<PathBuf> {
             name != "control",
         )?;
     }
+    let copyright = stage.path().join("usr/share/doc").join(DEB).join("copyright");
+    put(&copyright, COPYRIGHT.as_bytes(), false)?;
     let made = directory.join(format!("{DEB}_{VERSION}_all.deb"));
     let mut dpkg = Command::new("dpkg-deb");
     dpkg.args(["--root-owner-group", "--build"]).arg(stage.path()).arg(&made);
