@@ -135,8 +135,10 @@ step_roots() {
     local rdnafix name code line
     rdnafix=$(target_directory)/release/rdnafix
     [[ -x $rdnafix ]] || skip "there is no $rdnafix: run the step build first"
-    while read -r name _; do
-        [[ $name == *"${RDNAFIX_TEST_RELEASE:-}" ]] || continue
+    while IFS= read -r line; do
+        # A name begins its line; a long description goes on in the next ones.
+        name=${line%% *}
+        [[ -n $name && $name == *"${RDNAFIX_TEST_RELEASE:-}" ]] || continue
         code=0
         "$rdnafix" sim root "$name" >/dev/null 2>"$work/root" || code=$?
         case $code in

@@ -36,12 +36,15 @@ fn unpack(file: &Path) -> PathBuf {
 
 /// With each path, but those of the system, as the name of its file alone: a dump says no more.
 fn nameless(value: &Value) -> Value {
+    const SYSTEM: [&str; 7] = ["dev", "etc", "opt", "proc", "run", "sys", "usr"];
+    let somebodys = |above: &str| {
+        let first = above.strip_prefix('/').and_then(|rest| rest.split('/').next());
+        first.is_some_and(|first| !SYSTEM.contains(&first))
+    };
     let text = |text: &str| {
         let ends = |letter: char| " :=(),;'".contains(letter);
         let path = |part: &str| match part.rsplit_once('/') {
-            Some((above, name))
-                if above.starts_with("/tmp") || above == "/gone" || above.starts_with("/dir") =>
-            {
+            Some((above, name)) if somebodys(above) => {
                 let end = name.len() - name.trim_end_matches(ends).len();
                 if name.contains(".so") && name.starts_with("lib") {
                     name.to_owned()

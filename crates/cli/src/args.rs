@@ -33,7 +33,7 @@ not installed with this command; NO_COLOR switches colour off.";
 /// On gfx101x and gfx103x, coherent memory is mapped uncached (MTYPE_UC). `rdnafix run` runs
 /// a program so that memory which it did not ask to be coherent is not.
 #[derive(Debug, Parser)]
-#[command(name = "rdnafix", version, propagate_version = true, after_help = ENVIRONMENT)]
+#[command(name = "rdnafix", version, after_help = ENVIRONMENT)]
 pub(crate) struct Args {
     /// Say on stderr what is done; twice for more.
     #[arg(short, long, global = true, action = ArgAction::Count)]
