@@ -170,6 +170,56 @@ fn the_interposed_run_is_rewritten_though_hip_is_looked_up_by_name() {
 }
 
 #[test]
+fn a_library_that_the_loader_cannot_preload_ends_the_command_with_the_reason() {
+    let hip = stand_in(true);
+    let library = hip.path().join("librdnafix.so");
+    std::fs::write(&library, "no ELF file").unwrap();
+    let output = output(on(hip.path(), "probe", &[]).env("RDNAFIX_LIB", &library));
+    assert_eq!(output.status.code(), Some(125));
+    let said = text(&output.stderr);
+    assert!(said.contains("is not in the run that is to have it"), "{said}");
+    assert!(said.contains(library.to_str().unwrap()) && said.contains("RDNAFIX_LIB"), "{said}");
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+}
+
+#[test]
+fn the_stock_run_has_no_librdnafix_though_the_environment_preloads_it() {
+    let hip = stand_in(true);
+    let library = release("librdnafix.so");
+    let mut command = on(hip.path(), "probe", &[]);
+    let (preloaded, code) = report(command.env("LD_PRELOAD", &library));
+    assert_eq!(code, Some(0), "{preloaded}");
+
+    // Under another name it is in the stock run.
+    let other = hip.path().join("libother.so");
+    std::fs::copy(&library, &other).unwrap();
+    let output = output(on(hip.path(), "probe", &[]).env("LD_PRELOAD", &other));
+    assert_eq!(output.status.code(), Some(125));
+    let said = text(&output.stderr);
+    assert!(said.contains("librdnafix.so is in the stock run"), "{said}");
+    assert!(said.contains(other.to_str().unwrap()), "{said}");
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+}
+
+#[test]
+fn the_stock_run_has_no_librdnafix_though_rocr_is_told_to_open_it() {
+    let run = |library: &std::path::Path| {
+        let mut command = rdnafix(["probe", "--launch-only", "--json"]);
+        command.env("LD_PRELOAD", release("libkfdsim.so")).env("KFDSIM_GPUS", "gfx1030");
+        output(command.env("HSA_TOOLS_LIB", library))
+    };
+    let said = run(&release("librdnafix.so"));
+    assert_eq!(said.status.code(), Some(0), "{}", text(&said.stderr));
+    // Under another name ROCr opens it, which shows that this way is looked at, too.
+    let directory = tempfile::tempdir().unwrap();
+    let other = directory.path().join("libother.so");
+    std::fs::copy(release("librdnafix.so"), &other).unwrap();
+    let said = run(&other);
+    assert_eq!(said.status.code(), Some(125), "{}", text(&said.stdout));
+    assert!(text(&said.stderr).contains("librdnafix.so is in the stock run"));
+}
+
+#[test]
 fn a_report_is_shown_again_as_it_was_and_has_no_private_names() {
     let hip = stand_in(true);
     let directory = tempfile::tempdir().unwrap();

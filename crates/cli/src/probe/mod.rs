@@ -13,11 +13,12 @@ mod machine;
 mod meaning;
 mod model;
 mod plot;
+mod presence;
 mod render;
 mod risk;
 mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -111,6 +112,8 @@ fn children(args: &Common, verbose: bool) -> Result<Children> {
 fn request(kind: Kind, args: &Common) -> Request {
     Request {
         kind,
+        library: PathBuf::new(),
+        interposed: false,
         memory: None,
         cells: Vec::new(),
         compile: false,

@@ -13,12 +13,16 @@ use super::atomics::{ELEMENTS, Operation, scatter};
 use super::bench::{self, BLOCKS, Pattern, SUMS};
 use super::hip::{Handle, Hip, THREADS};
 use super::model::{Cell, Kind, Memory, Outcome};
+use super::presence;
 use crate::stdout::print;
 
 /// What a child is to do; on its command line, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) kind: Kind,
+    /// librdnafix.so, and whether it is to be in this process.
+    pub(crate) library: PathBuf,
+    pub(crate) interposed: bool,
     /// Without one, only which device this is is said.
     pub(crate) memory: Option<Memory>,
     pub(crate) cells: Vec<String>,
@@ -45,6 +49,8 @@ pub(crate) enum Line {
     },
     /// HIP answers; before the device is asked for.
     Hip(String),
+    /// Where librdnafix.so is mapped from, if it is; once HIP has opened what it opens.
+    Library(Option<PathBuf>),
     /// Bytes of a code object.
     Compiled {
         bytes: usize,
@@ -95,6 +101,10 @@ fn measure(request: &Request) -> Result<()> {
     }
     let index = c_int::try_from(request.device).context("--device")?;
     let (pci, name) = hip.device(index)?;
+    // HIP has started ROCr by now, which opens what HSA_TOOLS_LIB names.
+    let found = presence::mapped(&request.library)?;
+    say(&Line::Library(found.clone()))?;
+    presence::check(&request.library, request.interposed, found.as_deref())?;
     say(&Line::Device { hip: hip.version(), pci, name })?;
     let Some(memory) = request.memory else { return Ok(()) };
     if simulated() && !request.launch_only {
