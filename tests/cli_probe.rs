@@ -10,30 +10,14 @@ use probe_common::{INCOMPLETE, UNAVAILABLE, WRONG, cell, cells, on, report, stan
 const KINDS: [&str; 6] = ["vram", "default", "mapped", "coherent", "non-coherent", "managed"];
 
 #[test]
-fn what_is_right_is_zero_in_all_132_cells() {
-    let hip = stand_in(true);
-    let (report, code) = report(&mut on(hip.path(), "probe", &[]));
-    assert_eq!(code, Some(0));
-    assert_eq!(cells(&report).count(), 6 * 11 * 2);
-    for cell in cells(&report) {
-        assert_eq!(cell["outcome"], "compared", "{cell}");
-        assert_eq!(
-            (&cell["elements"], &cell["wrong"], &cell["wrong_returning"]),
-            (&65536.into(), &0.into(), &0.into()),
-            "{cell}"
-        );
-    }
-    assert_eq!(report["machine"]["simulated"], false);
-    assert_eq!(report["machine"]["gpu"]["name"], "stand-in");
-}
-
-#[test]
 fn lost_atomics_are_counted_where_they_are_lost_and_nowhere_else() {
     let hip = stand_in(true);
     // hipHostMallocMapped
     let mut command = on(hip.path(), "probe", &[]);
     let (report, code) = report(command.env("STAND_IN", "min lose 2"));
     assert_eq!(code, WRONG);
+    assert_eq!(report["machine"]["simulated"], false);
+    assert_eq!(report["machine"]["gpu"]["name"], "stand-in");
     for kind in KINDS {
         for run in ["stock", "interposed"] {
             let min = cell(&report, kind, run, "min");
