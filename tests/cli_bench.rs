@@ -4,7 +4,7 @@
 mod cli_common;
 mod probe_common;
 
-use cli_common::{output, rdnafix, release, root, succeed, text};
+use cli_common::{output, rdnafix, release, succeed, text};
 use probe_common::{INCOMPLETE, cell, cells, fixture, on, report, stand_in};
 
 #[test]
@@ -89,15 +89,17 @@ fn the_simulated_gpu_is_refused() {
 #[test]
 fn a_report_is_drawn_again_from_its_file() {
     let directory = tempfile::tempdir().unwrap();
-    let svg = directory.path().join("again.svg");
-    let mut command = rdnafix(["bench"]);
-    command.arg("--replay").arg(fixture("bench-every-outcome.json")).arg("--svg").arg(&svg);
-    succeed(&mut command);
-    let drawn = std::fs::read_to_string(&svg).unwrap();
-    assert!(drawn.contains("SYNTHETIC: made for a test, not measured"), "{drawn}");
-    assert!(drawn.contains("no result</text>"), "{drawn}");
-    let expected = root().join("tests/fixtures/bench-every-outcome.svg");
-    assert_eq!(drawn, std::fs::read_to_string(expected).unwrap());
+    // One with every outcome, and one with long texts, figures of 0 and very small ones.
+    for name in ["bench-every-outcome", "bench-small"] {
+        let svg = directory.path().join("again.svg");
+        let mut command = rdnafix(["bench"]);
+        command.arg("--replay").arg(fixture(&format!("{name}.json"))).arg("--svg").arg(&svg);
+        succeed(&mut command);
+        let drawn = std::fs::read_to_string(&svg).unwrap();
+        assert!(drawn.contains("SYNTHETIC: made for a test, not measured"), "{drawn}");
+        assert!(drawn.contains("no result</text>"), "{drawn}");
+        assert_eq!(drawn, std::fs::read_to_string(fixture(&format!("{name}.svg"))).unwrap());
+    }
 }
 
 #[test]

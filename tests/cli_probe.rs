@@ -80,6 +80,41 @@ fn what_hip_refuses_is_said_in_its_own_words() {
 }
 
 #[test]
+fn what_is_wrong_ends_with_1_though_other_cells_have_no_result() {
+    let hip = stand_in(true);
+    let changed = |from: &str, to: &str| {
+        let source = std::fs::read_to_string(probe_common::kernels()).unwrap();
+        assert_eq!(source.matches(from).count(), 1);
+        let file = hip.path().join("kernels.hip");
+        std::fs::write(&file, source.replace(from, to)).unwrap();
+        probe_common::stand_in_of(&file, &[])
+    };
+    let wrong = changed("(atomic_add, atomicAdd(", "(atomic_add, atomicXor(");
+    let mut command = on(wrong.path(), "probe", &[]);
+    let (report, code) = report(command.env("STAND_IN", "float_add crash any"));
+    assert_eq!(code, WRONG, "{report}");
+    assert_eq!(cell(&report, "vram", "stock", "float_add")["outcome"], "crashed");
+    assert!(cell(&report, "vram", "stock", "add")["wrong"].as_u64() > Some(0));
+}
+
+#[test]
+fn a_target_or_device_that_cannot_be_is_refused_before_anything_is_done() {
+    for (arguments, part) in [
+        (["--compile", ""], "a target is such as gfx1030"),
+        (["--compile", ","], "a target is such as gfx1030"),
+        (["--compile", "gfx1030,"], "a target is such as gfx1030"),
+        (["--compile", "gfx"], "a target is such as gfx1030"),
+        (["--compile", "gfx1030 -x"], "a target is such as gfx1030"),
+        (["--device", "2147483648"], "is not in 0..=2147483647"),
+        (["--device", "-1"], "-1"),
+    ] {
+        let output = output(&mut rdnafix(["probe"].iter().chain(&arguments)));
+        assert_eq!(output.status.code(), Some(125), "{arguments:?}");
+        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn without_hiprtc_nothing_is_compared_and_the_way_out_is_named() {
     let hip = stand_in(false);
     let (report, code) = report(&mut on(hip.path(), "probe", &[]));

@@ -60,7 +60,8 @@ fn main() -> ExitCode {
         Command::Man(args) => generate::man(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("rdnafix: {error:#}");
+        // What was wrong with a file may be quoted in it.
+        eprintln!("rdnafix: {}", stdout::printable(&format!("{error:#}")));
         ExitCode::from(own_error.unwrap_or_else(|| exit::code_of(&error)))
     })
 }

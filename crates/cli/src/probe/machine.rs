@@ -82,7 +82,7 @@ fn describe(known: &facts::Gpu) -> Gpu {
         apu: known.is_apu(),
         link_flags: known.link.as_ref().map(|link| link.flags),
         pcie_atomics: known.link.as_ref().map(|link| link.atomics),
-        svm: known.svm,
+        svm: Some(known.svm),
     }
 }
 

@@ -7,6 +7,7 @@
 mod args;
 mod atomics;
 mod bench;
+mod check;
 mod child;
 mod hip;
 mod machine;
@@ -36,11 +37,11 @@ use worker::{Line, Request};
 use crate::exit;
 use crate::locate::{Library, locate};
 use crate::run::output_file;
-use crate::stdout::print;
+use crate::stdout::{print, print_json};
 
 /// An element is wrong.
 const WRONG: u8 = 1;
-/// There is no result, or not of everything.
+/// There is no result, or not of everything, and none is wrong.
 const INCOMPLETE: u8 = 3;
 
 /// `rdnafix probe`.
@@ -86,12 +87,11 @@ fn report(kind: Kind, args: &Common, verbose: bool) -> Result<(Report, ExitCode)
 }
 
 fn finish(args: &Common, report: &Report) -> Result<()> {
-    let json = format!("{}\n", serde_json::to_string_pretty(report)?);
     if let Some(file) = &args.report {
-        write(file, &json)?;
+        write(file, &format!("{}\n", serde_json::to_string_pretty(report)?))?;
     }
     if args.json {
-        return print(&json);
+        return print_json(report);
     }
     print(&render::text(report, crate::args::colour(&std::io::stdout())))
 }
@@ -190,17 +190,22 @@ fn rows(children: &Children, request: &Request) -> Result<Vec<Row>> {
 }
 
 fn code_of(rows: &[Row]) -> u8 {
-    let mut code = 0;
+    let (mut wrong, mut incomplete) = (false, false);
     for cell in rows.iter().flat_map(|row| row.stock.cells.iter().chain(&row.interposed.cells)) {
         match cell.outcome {
             Outcome::Compared { wrong: 0, wrong_returning: 0, .. }
             | Outcome::Bandwidth { .. }
             | Outcome::Accepted => {}
-            Outcome::Compared { .. } => code = code.max(WRONG),
-            _ => code = INCOMPLETE,
+            Outcome::Compared { .. } => wrong = true,
+            _ => incomplete = true,
         }
     }
-    code
+    // What is wrong is wrong, whatever the other cells would have come to.
+    match (wrong, incomplete) {
+        (true, _) => WRONG,
+        (false, true) => INCOMPLETE,
+        (false, false) => 0,
+    }
 }
 
 /// `--compile`: each target in a child of its own, as an old compiler crashes on a new target.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::stdout::printable_json;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +86,7 @@ pub(crate) struct Gpu {
     /// PCIe carries atomics from the GPU to host memory.
     pub(crate) pcie_atomics: Option<bool>,
     /// Managed memory by the kernel's SVM API.
-    pub(crate) svm: bool,
+    pub(crate) svm: Option<bool>,
 }
 
 /// A kind of memory.
@@ -116,13 +117,13 @@ impl Memory {
     }
 }
 
-/// Whether atomics on a kind of memory are at risk, from the topology alone.
+/// Whether atomics on a kind of memory are at risk, from the topology alone; `None`: unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Risk {
     pub(crate) memory: Memory,
-    pub(crate) stock: bool,
-    pub(crate) interposed: bool,
+    pub(crate) stock: Option<bool>,
+    pub(crate) interposed: Option<bool>,
     pub(crate) why: String,
 }
 
@@ -203,6 +204,7 @@ pub(crate) fn cells(kind: Kind) -> Vec<&'static str> {
 pub(crate) fn read(file: &Path, kind: Kind) -> Result<Report> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read '{}'", file.display()))?;
+    // Somebody else may have written it.
     let value: serde_json::Value =
         serde_json::from_str(&text).with_context(|| format!("'{}' is no JSON", file.display()))?;
     match value["schema"].as_str() {
@@ -213,11 +215,13 @@ pub(crate) fn read(file: &Path, kind: Kind) -> Result<Report> {
         ),
         None => bail!("'{}' is no report of rdnafix: it has no schema", file.display()),
     }
-    let report: Report = serde_json::from_value(value)
+    let report: Report = serde_json::from_value(printable_json(value))
         .with_context(|| format!("'{}' is not as '{SCHEMA}' has it", file.display()))?;
     if report.kind != kind {
         let made = report.kind.name();
         bail!("'{}' is of `rdnafix {made}`: use `rdnafix {made} --replay`", file.display());
     }
+    super::check::check(&report)
+        .with_context(|| format!("'{}' is no report that rdnafix made", file.display()))?;
     Ok(report)
 }
