@@ -130,6 +130,7 @@ fn without_hip_or_a_gpu_there_is_no_result_and_the_reason() {
     assert_eq!(code, UNAVAILABLE);
     let why = none["not_measured"].as_str().unwrap();
     assert!(why.contains("cannot open libamdhip64"), "{why}");
+    assert!(why.contains("`rdnafix doctor`") && why.contains("--rocm"), "{why}");
     assert!(!none.to_string().contains(empty.path().to_str().unwrap()), "{none}");
 
     let hip = stand_in(true);
@@ -164,6 +165,16 @@ fn the_simulated_gpu_gives_risks_and_never_a_result() {
     let shown = text(&shown.stdout);
     assert!(shown.contains("kernels are not executed on the simulated GPU"), "{shown}");
     assert!(!shown.contains("wrong elements"), "{shown}");
+}
+
+#[test]
+fn a_device_that_the_simulated_machine_has_not_is_the_reason_that_is_told() {
+    let mut command = rdnafix(["probe", "--device", "3"]);
+    command.env("LD_PRELOAD", release("libkfdsim.so")).env("KFDSIM_GPUS", "gfx1031");
+    let (report, code) = report(&mut command);
+    assert_eq!(code, UNAVAILABLE);
+    let why = report["not_measured"].as_str().unwrap();
+    assert!(why.contains("HIP has 1 devices") && why.contains("device 3"), "{why}");
 }
 
 #[test]

@@ -178,11 +178,9 @@ fn what_acts_on_a_terminal_or_ends_a_text_of_xml_is_not_passed_on() {
     }
     let drawn = std::fs::read_to_string(&svg).unwrap();
     assert!(drawn.contains("&lt;b a=&quot;1&quot;&gt;&amp;"), "{drawn}");
-    let mut xmllint = std::process::Command::new("xmllint");
-    match xmllint.arg("--noout").arg(&svg).output() {
-        Ok(output) => assert!(output.status.success(), "{}", text(&output.stderr)),
-        Err(_) => println!("SKIPPED: the drawing is not read by xmllint: it is not installed"),
-    }
+    let mut parser = std::process::Command::new("python3");
+    parser.args(["-c", "import sys, xml.etree.ElementTree as e; e.parse(sys.argv[1])"]);
+    cli_common::succeed(parser.arg(&svg));
 
     // An error quotes what is wrong.
     let said = refused(|report| report["schema"] = evil.into(), "probe");

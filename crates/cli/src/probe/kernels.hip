@@ -1,6 +1,6 @@
 // Compiled at run time by hiprtc. What is measured is one atomic per element, once without and once
 // with its old value used: compilers make different instructions of the two. An exchange whose old
-// value nobody uses becomes a store, so only the other one of the two is an atomic on the GPU.
+// value nobody uses may become a store (LLVM has that rule): only the other one is sure to be an atomic.
 
 typedef unsigned int u32;
 

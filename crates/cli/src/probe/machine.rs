@@ -33,7 +33,11 @@ impl Survey {
         })?;
         let failure = match end {
             End::Exited if device.is_some() => None,
-            end => Some(format!("no GPU can be used: {}", end.why(children.timeout))),
+            end => Some(format!(
+                "no GPU can be used: {}; `rdnafix doctor` looks for the reason, --rocm names \
+                 another HIP",
+                end.why(children.timeout)
+            )),
         };
         let known = match &device {
             Some((pci, _)) => facts.gpus.iter().find(|gpu| gpu.pci.eq_ignore_ascii_case(pci)),

@@ -25,8 +25,8 @@ pub(crate) fn of(report: &Report) -> Vec<String> {
         } else if report.kind == Kind::Probe {
             add("A cell is the number of elements, of 65536, that are not what the CPU computes \
                  after one 32-bit atomic on each; 0 is right. Each ran twice, without and with its \
-                 old value used, and the larger number is shown; the JSON has both. Compilers make a \
-                 store of an exchange whose old value is not used. float_add is \
+                 old value used, and the larger number is shown; the JSON has both. Compilers may make \
+                 a store of an exchange whose old value is not used. float_add is \
                  compiled as hiprtc does by default, on RDNA1 and RDNA2 a loop of cas.");
         } else {
             add(

@@ -142,11 +142,11 @@ fn measure(kind: Kind, args: &Common, verbose: bool) -> Result<(Report, ExitCode
         rows: Vec::new(),
         meaning: Vec::new(),
     };
-    let code = if report.machine.simulated && !args.launch_only {
+    let code = if report.not_measured.is_some() {
+        exit::UNAVAILABLE
+    } else if report.machine.simulated && !args.launch_only {
         report.not_measured = Some(meaning::SIMULATED.to_owned());
         INCOMPLETE
-    } else if report.not_measured.is_some() {
-        exit::UNAVAILABLE
     } else {
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let code = Some(directory.path().join("kernels"));
