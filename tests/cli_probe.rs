@@ -10,30 +10,14 @@ use probe_common::{INCOMPLETE, UNAVAILABLE, WRONG, cell, cells, on, report, stan
 const KINDS: [&str; 6] = ["vram", "default", "mapped", "coherent", "non-coherent", "managed"];
 
 #[test]
-fn what_is_right_is_zero_in_all_132_cells() {
-    let hip = stand_in(true);
-    let (report, code) = report(&mut on(hip.path(), "probe", &[]));
-    assert_eq!(code, Some(0));
-    assert_eq!(cells(&report).count(), 6 * 11 * 2);
-    for cell in cells(&report) {
-        assert_eq!(cell["outcome"], "compared", "{cell}");
-        assert_eq!(
-            (&cell["elements"], &cell["wrong"], &cell["wrong_returning"]),
-            (&65536.into(), &0.into(), &0.into()),
-            "{cell}"
-        );
-    }
-    assert_eq!(report["machine"]["simulated"], false);
-    assert_eq!(report["machine"]["gpu"]["name"], "stand-in");
-}
-
-#[test]
 fn lost_atomics_are_counted_where_they_are_lost_and_nowhere_else() {
     let hip = stand_in(true);
     // hipHostMallocMapped
     let mut command = on(hip.path(), "probe", &[]);
     let (report, code) = report(command.env("STAND_IN", "min lose 2"));
     assert_eq!(code, WRONG);
+    assert_eq!(report["machine"]["simulated"], false);
+    assert_eq!(report["machine"]["gpu"]["name"], "stand-in");
     for kind in KINDS {
         for run in ["stock", "interposed"] {
             let min = cell(&report, kind, run, "min");
@@ -96,6 +80,41 @@ fn what_hip_refuses_is_said_in_its_own_words() {
 }
 
 #[test]
+fn what_is_wrong_ends_with_1_though_other_cells_have_no_result() {
+    let hip = stand_in(true);
+    let changed = |from: &str, to: &str| {
+        let source = std::fs::read_to_string(probe_common::kernels()).unwrap();
+        assert_eq!(source.matches(from).count(), 1);
+        let file = hip.path().join("kernels.hip");
+        std::fs::write(&file, source.replace(from, to)).unwrap();
+        probe_common::stand_in_of(&file, &[])
+    };
+    let wrong = changed("(atomic_add, atomicAdd(", "(atomic_add, atomicXor(");
+    let mut command = on(wrong.path(), "probe", &[]);
+    let (report, code) = report(command.env("STAND_IN", "float_add crash any"));
+    assert_eq!(code, WRONG, "{report}");
+    assert_eq!(cell(&report, "vram", "stock", "float_add")["outcome"], "crashed");
+    assert!(cell(&report, "vram", "stock", "add")["wrong"].as_u64() > Some(0));
+}
+
+#[test]
+fn a_target_or_device_that_cannot_be_is_refused_before_anything_is_done() {
+    for (arguments, part) in [
+        (["--compile", ""], "a target is such as gfx1030"),
+        (["--compile", ","], "a target is such as gfx1030"),
+        (["--compile", "gfx1030,"], "a target is such as gfx1030"),
+        (["--compile", "gfx"], "a target is such as gfx1030"),
+        (["--compile", "gfx1030 -x"], "a target is such as gfx1030"),
+        (["--device", "2147483648"], "is not in 0..=2147483647"),
+        (["--device", "-1"], "-1"),
+    ] {
+        let output = output(&mut rdnafix(["probe"].iter().chain(&arguments)));
+        assert_eq!(output.status.code(), Some(125), "{arguments:?}");
+        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn without_hiprtc_nothing_is_compared_and_the_way_out_is_named() {
     let hip = stand_in(false);
     let (report, code) = report(&mut on(hip.path(), "probe", &[]));
@@ -111,6 +130,7 @@ fn without_hip_or_a_gpu_there_is_no_result_and_the_reason() {
     assert_eq!(code, UNAVAILABLE);
     let why = none["not_measured"].as_str().unwrap();
     assert!(why.contains("cannot open libamdhip64"), "{why}");
+    assert!(why.contains("`rdnafix doctor`") && why.contains("--rocm"), "{why}");
     assert!(!none.to_string().contains(empty.path().to_str().unwrap()), "{none}");
 
     let hip = stand_in(true);
@@ -148,6 +168,16 @@ fn the_simulated_gpu_gives_risks_and_never_a_result() {
 }
 
 #[test]
+fn a_device_that_the_simulated_machine_has_not_is_the_reason_that_is_told() {
+    let mut command = rdnafix(["probe", "--device", "3"]);
+    command.env("LD_PRELOAD", release("libkfdsim.so")).env("KFDSIM_GPUS", "gfx1031");
+    let (report, code) = report(&mut command);
+    assert_eq!(code, UNAVAILABLE);
+    let why = report["not_measured"].as_str().unwrap();
+    assert!(why.contains("HIP has 1 devices") && why.contains("device 3"), "{why}");
+}
+
+#[test]
 fn the_interposed_run_is_rewritten_though_hip_is_looked_up_by_name() {
     let mut command = rdnafix(["probe", "--launch-only", "--policy", "mapped"]);
     command.env("LD_PRELOAD", release("libkfdsim.so")).env("KFDSIM_GPUS", "gfx1030");
@@ -167,6 +197,56 @@ fn the_interposed_run_is_rewritten_though_hip_is_looked_up_by_name() {
         .map(|said| said.split(':').next().unwrap())
         .collect();
     assert_eq!(said[1..], ["rewritten", "rewritten", "left alone", "left alone", "rewritten"]);
+}
+
+#[test]
+fn a_library_that_the_loader_cannot_preload_ends_the_command_with_the_reason() {
+    let hip = stand_in(true);
+    let library = hip.path().join("librdnafix.so");
+    std::fs::write(&library, "no ELF file").unwrap();
+    let output = output(on(hip.path(), "probe", &[]).env("RDNAFIX_LIB", &library));
+    assert_eq!(output.status.code(), Some(125));
+    let said = text(&output.stderr);
+    assert!(said.contains("is not in the run that is to have it"), "{said}");
+    assert!(said.contains(library.to_str().unwrap()) && said.contains("RDNAFIX_LIB"), "{said}");
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+}
+
+#[test]
+fn the_stock_run_has_no_librdnafix_though_the_environment_preloads_it() {
+    let hip = stand_in(true);
+    let library = release("librdnafix.so");
+    let mut command = on(hip.path(), "probe", &[]);
+    let (preloaded, code) = report(command.env("LD_PRELOAD", &library));
+    assert_eq!(code, Some(0), "{preloaded}");
+
+    // Under another name it is in the stock run.
+    let other = hip.path().join("libother.so");
+    std::fs::copy(&library, &other).unwrap();
+    let output = output(on(hip.path(), "probe", &[]).env("LD_PRELOAD", &other));
+    assert_eq!(output.status.code(), Some(125));
+    let said = text(&output.stderr);
+    assert!(said.contains("librdnafix.so is in the stock run"), "{said}");
+    assert!(said.contains(other.to_str().unwrap()), "{said}");
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+}
+
+#[test]
+fn the_stock_run_has_no_librdnafix_though_rocr_is_told_to_open_it() {
+    let run = |library: &std::path::Path| {
+        let mut command = rdnafix(["probe", "--launch-only", "--json"]);
+        command.env("LD_PRELOAD", release("libkfdsim.so")).env("KFDSIM_GPUS", "gfx1030");
+        output(command.env("HSA_TOOLS_LIB", library))
+    };
+    let said = run(&release("librdnafix.so"));
+    assert_eq!(said.status.code(), Some(0), "{}", text(&said.stderr));
+    // Under another name ROCr opens it, which shows that this way is looked at, too.
+    let directory = tempfile::tempdir().unwrap();
+    let other = directory.path().join("libother.so");
+    std::fs::copy(release("librdnafix.so"), &other).unwrap();
+    let said = run(&other);
+    assert_eq!(said.status.code(), Some(125), "{}", text(&said.stdout));
+    assert!(text(&said.stderr).contains("librdnafix.so is in the stock run"));
 }
 
 #[test]

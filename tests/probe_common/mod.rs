@@ -17,14 +17,24 @@ pub const UNAVAILABLE: Option<i32> = Some(69);
 
 /// A directory with the stand-in as libamdhip64; with or without a compiler in it.
 pub fn stand_in(hiprtc: bool) -> tempfile::TempDir {
+    stand_in_of(&kernels(), if hiprtc { &[] } else { &["-DNO_HIPRTC"] })
+}
+
+/// The kernels, as the command has them.
+pub fn kernels() -> PathBuf {
+    root().join("crates/cli/src/probe/kernels.hip")
+}
+
+/// A stand-in that calls the kernels of a file.
+pub fn stand_in_of(kernels: &Path, options: &[&str]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let mut compiler = Command::new("gcc");
-    compiler.args(["-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o"]);
+    let mut compiler = Command::new("g++");
+    compiler.args(["-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror"]);
+    // Every kernel has the same parameters, and few have a use for all.
+    compiler.args(["-Wno-unused-parameter", "-o"]);
     compiler.arg(directory.path().join("libamdhip64.so.7"));
-    compiler.arg(root().join("tests/programs/probe_hip.c"));
-    if !hiprtc {
-        compiler.arg("-DNO_HIPRTC");
-    }
+    compiler.arg(format!("-DKERNELS={:?}", kernels.display().to_string()));
+    compiler.arg(root().join("tests/programs/probe_hip.cpp")).args(options);
     let made = output(&mut compiler);
     assert!(made.status.success(), "{}", text(&made.stderr));
     directory

@@ -10,6 +10,8 @@ use crate::locate::Library;
 
 /// The variable that the loader reads.
 pub(crate) const LD_PRELOAD: &str = "LD_PRELOAD";
+/// The variable that ROCr reads.
+pub(crate) const HSA_TOOLS_LIB: &str = "HSA_TOOLS_LIB";
 
 /// A value for `LD_PRELOAD`: these libraries first, then what was there.
 ///
@@ -61,7 +63,12 @@ fn is_separator(byte: u8) -> bool {
 }
 
 fn names(library: Library, entry: &[u8]) -> bool {
-    Path::new(OsStr::from_bytes(entry)).file_name() == Some(OsStr::new(library.file_name()))
+    is_named(library, Path::new(OsStr::from_bytes(entry)))
+}
+
+/// Whether a file has the name of a library.
+pub(crate) fn is_named(library: Library, file: &Path) -> bool {
+    file.file_name() == Some(OsStr::new(library.file_name()))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use tempfile::TempDir;
 
 use crate::args::{self, CompareArgs};
 use crate::locate::{Library, locate};
-use crate::preload::{self, LD_PRELOAD};
+use crate::preload::{self, HSA_TOOLS_LIB, LD_PRELOAD};
 use crate::report::{self, Report};
 use crate::stdout::print;
 use crate::{root, run, sim};
@@ -41,7 +41,7 @@ use table::Style;
 use target::Target;
 
 /// The variables that name libraries to load.
-const LISTS: [&str; 2] = [LD_PRELOAD, "HSA_TOOLS_LIB"];
+const LISTS: [&str; 2] = [LD_PRELOAD, HSA_TOOLS_LIB];
 
 const STOCK: &str = "stock";
 const INTERPOSED: &str = "interposed";

@@ -19,7 +19,7 @@ pub(crate) struct ProbeArgs {
     #[command(flatten)]
     pub(crate) common: Common,
     /// Only compile the kernels for these targets, and say so; needs no GPU.
-    #[arg(long, value_name = "GFX,...", value_delimiter = ',', conflicts_with_all = ["replay", "report", "launch_only", "json"])]
+    #[arg(long, value_name = "GFX,...", value_delimiter = ',', value_parser = target, conflicts_with_all = ["replay", "report", "launch_only", "json"])]
     pub(crate) compile: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Common {
         value_parser = PossibleValuesParser::new(Level::ALL.map(Level::name)))]
     pub(crate) policy: String,
     /// The GPU, by HIP's number.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=i64::from(i32::MAX)))]
     pub(crate) device: u32,
     /// Use libamdhip64 and libhiprtc in DIR [default: where the loader finds them, /opt/rocm/lib].
     #[arg(long, value_name = "DIR")]
@@ -72,9 +72,18 @@ pub(crate) struct Common {
     pub(crate) worker: Option<String>,
 }
 
+/// A target, as ROCm names it: also with features, such as `gfx90a:xnack-`.
+fn target(text: &str) -> Result<String, String> {
+    let known = text.strip_prefix("gfx").is_some_and(|rest| {
+        rest.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+            && rest.chars().all(|letter| letter.is_ascii_alphanumeric() || "-+:".contains(letter))
+    });
+    if known { Ok(text.to_owned()) } else { Err("a target is such as gfx1030".to_owned()) }
+}
+
 const PROBE_HELP: &str = "\
-Exit code: 0 where all was compared and right; 1 where an element is wrong; 3 where there is no \
-result (the simulated GPU), or cells are without one (a failure, crash or timeout); 69 without a \
+Exit code: 0 where all was compared and right; 1 where an element is wrong, whatever became of \
+other cells; 3 where there is no result (the simulated GPU), or cells are without one (a failure, crash or timeout); 69 without a \
 GPU, HIP or hiprtc; 125 where rdnafix itself fails.
 
 JSON: docs/probe.md.";

@@ -80,23 +80,12 @@ impl Pattern {
 mod tests {
     use super::*;
 
+    // That the sums are those of the kernels is shown by calling these: tests/cli_probe_kernels.rs.
     #[test]
-    fn the_sums_are_those_of_the_kernels() {
+    fn no_pattern_has_the_sum_of_another_one() {
         let data: Vec<u32> = (0..ELEMENTS).map(scatter).collect();
-        // Of re-read, as the kernel does it: each pass reads each element once.
-        let thread = |thread: u32, pass: u32| {
-            let at = ((thread + pass * 4099) & (SUMS - 1)) as usize * 4;
-            data[at..at + 4].iter().fold(0_u32, |sum, value| sum.wrapping_add(*value))
-        };
-        let (mut sum, passes) = (0_u32, Pattern::Reread.passes());
-        for pass in 0..passes {
-            for index in 0..SUMS {
-                sum = sum.wrapping_add(thread(index, pass));
-            }
-        }
-        assert_eq!(Pattern::Reread.expected(&data), sum);
-        let other = Pattern::ALL.map(|pattern| pattern.expected(&data));
-        assert!(other[0] != other[1] && other[1] != other[2] && other[0] != other[2]);
+        let sums = Pattern::ALL.map(|pattern| pattern.expected(&data));
+        assert!(sums[0] != sums[1] && sums[1] != sums[2] && sums[0] != sums[2]);
     }
 
     #[test]

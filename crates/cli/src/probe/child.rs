@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::model::{Cell, Memory, Outcome, Side};
+use super::presence;
 use super::worker::{Line, Request};
 use crate::locate::Library;
-use crate::preload::{self, LD_PRELOAD};
+use crate::preload::{self, HSA_TOOLS_LIB, LD_PRELOAD};
 use crate::report::{self, Action};
 
 /// How children are run.
@@ -107,6 +108,9 @@ impl Children {
     }
 
     /// Runs a child; `take` gets its lines.
+    ///
+    /// # Errors
+    /// Where it cannot be started, or has not the libraries that it is to have.
     pub(crate) fn run(
         &self,
         request: &Request,
@@ -126,10 +130,13 @@ impl Children {
                 }
             }
         });
-        let mut fatal = None;
+        let (mut fatal, mut present) = (None, Ok(()));
         loop {
             match lines.recv_timeout(self.timeout) {
                 Ok(Line::Fatal(why)) => fatal = Some(why),
+                Ok(Line::Library(found)) => {
+                    present = presence::check(&self.library, report.is_some(), found.as_deref());
+                }
                 Ok(line) => take(line),
                 Err(RecvTimeoutError::Timeout) => {
                     return Ok(End::TimedOut { gone: end(&mut child) });
@@ -141,6 +148,7 @@ impl Children {
         let Some(status) = wait(&mut child, self.timeout)? else {
             return Ok(End::TimedOut { gone: end(&mut child) });
         };
+        present?;
         Ok(match fatal {
             Some(why) => End::Fatal(why),
             None if status.success() => End::Exited,
@@ -151,7 +159,9 @@ impl Children {
     fn command(&self, request: &Request, report: Option<&PathBuf>) -> Result<Command> {
         let own = env::current_exe().context("cannot tell where rdnafix itself is")?;
         let mut command = Command::new(own);
-        command.arg(request.kind.name()).arg("--worker").arg(serde_json::to_string(request)?);
+        let (library, interposed) = (self.library.clone(), report.is_some());
+        let request = Request { library, interposed, ..request.clone() };
+        command.arg(request.kind.name()).arg("--worker").arg(serde_json::to_string(&request)?);
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("RDNAFIX_") {
                 command.env_remove(name);
@@ -165,10 +175,15 @@ impl Children {
             // The child looks the functions of HIP up by name.
             command.env("RDNAFIX_DLSYM", "1");
         }
-        match list {
-            Some(list) => command.env(LD_PRELOAD, list),
-            None => command.env_remove(LD_PRELOAD),
-        };
+        // ROCr would open it in the stock run, too.
+        let tools =
+            env::var_os(HSA_TOOLS_LIB).and_then(|list| preload::without(Library::Rdnafix, &list));
+        for (name, list) in [(LD_PRELOAD, list), (HSA_TOOLS_LIB, tools)] {
+            match list {
+                Some(list) => command.env(name, list),
+                None => command.env_remove(name),
+            };
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
         command.stderr(if self.verbose { Stdio::inherit() } else { Stdio::null() });
         // In a group of its own it does not get the terminal's Ctrl-C, and no core is kept of it.

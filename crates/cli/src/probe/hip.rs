@@ -182,27 +182,31 @@ impl Hip {
         Ok(module)
     }
 
-    /// Launches a kernel of a module in the default stream: blocks of 256 threads. `arguments`
-    /// are pointers to them, as the kernel has them.
+    /// A kernel of a module. Looking it up takes time, so it is done before anything is timed.
+    pub(crate) fn kernel(&self, module: Handle, name: &str) -> Result<Kernel> {
+        let text = CString::new(name)?;
+        let mut function = ptr::null_mut();
+        call!(self, "hipModuleGetFunction"(&raw mut function => *mut Handle, module => Handle, text.as_ptr() => *const c_char))
+            .with_context(|| format!("kernel {name}"))?;
+        Ok(Kernel { function, name: name.to_owned() })
+    }
+
+    /// Launches a kernel in the default stream: blocks of 256 threads. `arguments` are pointers
+    /// to them, as the kernel has them.
     pub(crate) fn launch(
         &self,
-        module: Handle,
-        kernel: &str,
+        kernel: &Kernel,
         blocks: u32,
         arguments: &mut [Handle],
     ) -> Result<()> {
-        let name = CString::new(kernel)?;
-        let mut function = ptr::null_mut();
-        call!(self, "hipModuleGetFunction"(&raw mut function => *mut Handle, module => Handle, name.as_ptr() => *const c_char))
-            .with_context(|| format!("kernel {kernel}"))?;
         call!(self, "hipModuleLaunchKernel"(
-            function => Handle,
+            kernel.function => Handle,
             blocks => c_uint, 1 => c_uint, 1 => c_uint,
             THREADS => c_uint, 1 => c_uint, 1 => c_uint,
             0 => c_uint, ptr::null_mut() => Handle,
             arguments.as_mut_ptr() => *mut Handle, ptr::null_mut() => *mut Handle,
         ))
-        .with_context(|| format!("kernel {kernel}"))
+        .with_context(|| format!("kernel {}", kernel.name))
     }
 
     /// Milliseconds on the GPU's clock that what is launched takes.
@@ -242,6 +246,12 @@ impl Hip {
         }
         compile_with(library, target)
     }
+}
+
+/// A kernel of a module that is loaded.
+pub(crate) struct Kernel {
+    function: Handle,
+    name: String,
 }
 
 /// Threads of a block.

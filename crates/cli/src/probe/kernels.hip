@@ -1,5 +1,6 @@
 // Compiled at run time by hiprtc. What is measured is one atomic per element, once without and once
-// with its old value used: compilers make different instructions of the two.
+// with its old value used: compilers make different instructions of the two. An exchange whose old
+// value nobody uses may become a store (LLVM has that rule): only the other one is sure to be an atomic.
 
 typedef unsigned int u32;
 

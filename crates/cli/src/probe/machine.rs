@@ -33,7 +33,11 @@ impl Survey {
         })?;
         let failure = match end {
             End::Exited if device.is_some() => None,
-            end => Some(format!("no GPU can be used: {}", end.why(children.timeout))),
+            end => Some(format!(
+                "no GPU can be used: {}; `rdnafix doctor` looks for the reason, --rocm names \
+                 another HIP",
+                end.why(children.timeout)
+            )),
         };
         let known = match &device {
             Some((pci, _)) => facts.gpus.iter().find(|gpu| gpu.pci.eq_ignore_ascii_case(pci)),
@@ -82,7 +86,7 @@ fn describe(known: &facts::Gpu) -> Gpu {
         apu: known.is_apu(),
         link_flags: known.link.as_ref().map(|link| link.flags),
         pcie_atomics: known.link.as_ref().map(|link| link.atomics),
-        svm: known.svm,
+        svm: Some(known.svm),
     }
 }
 

@@ -25,12 +25,13 @@ pub(crate) fn of(report: &Report) -> Vec<String> {
         } else if report.kind == Kind::Probe {
             add("A cell is the number of elements, of 65536, that are not what the CPU computes \
                  after one 32-bit atomic on each; 0 is right. Each ran twice, without and with its \
-                 old value used, and the larger number is shown; the JSON has both. float_add is \
+                 old value used, and the larger number is shown; the JSON has both. Compilers may make \
+                 a store of an exchange whose old value is not used. float_add is \
                  compiled as hiprtc does by default, on RDNA1 and RDNA2 a loop of cas.");
         } else {
             add(
                 "A cell is in GB/s, 10^9 bytes that the kernel asked for per second: the median of 5 \
-                 runs after one that does not count, by the GPU's clock. The sum of what was read is \
+                 runs of at least 20 ms, by the GPU's clock, after 200 ms that do not count. The sum of what was read is \
                  the CPU's. streaming: 256 MiB once, in order; reread: 1 MiB 256 times, which the \
                  L2 cache can hold; random: 4 bytes anywhere in 256 MiB.",
             );
@@ -44,6 +45,11 @@ pub(crate) fn of(report: &Report) -> Vec<String> {
         add(
             "At risk: uncached system memory behind a link without PCIe atomics, from the flags of \
              KFD's topology alone. In ROCm/clr#285 atomicMin was lost there and atomicAdd was not.",
+        );
+        add(
+            "A link with PCIe atomics has add, exchange and cas: these are not at risk there in any \
+             memory. PCIe has no other ones, so what becomes of min, max, and, or, xor, inc and dec \
+             in uncached memory is unknown until it is measured.",
         );
     }
     texts

@@ -7,17 +7,19 @@
 mod args;
 mod atomics;
 mod bench;
+mod check;
 mod child;
 mod hip;
 mod machine;
 mod meaning;
 mod model;
 mod plot;
+mod presence;
 mod render;
 mod risk;
 mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,11 +37,11 @@ use worker::{Line, Request};
 use crate::exit;
 use crate::locate::{Library, locate};
 use crate::run::output_file;
-use crate::stdout::print;
+use crate::stdout::{print, print_json};
 
 /// An element is wrong.
 const WRONG: u8 = 1;
-/// There is no result, or not of everything.
+/// There is no result, or not of everything, and none is wrong.
 const INCOMPLETE: u8 = 3;
 
 /// `rdnafix probe`.
@@ -85,12 +87,11 @@ fn report(kind: Kind, args: &Common, verbose: bool) -> Result<(Report, ExitCode)
 }
 
 fn finish(args: &Common, report: &Report) -> Result<()> {
-    let json = format!("{}\n", serde_json::to_string_pretty(report)?);
     if let Some(file) = &args.report {
-        write(file, &json)?;
+        write(file, &format!("{}\n", serde_json::to_string_pretty(report)?))?;
     }
     if args.json {
-        return print(&json);
+        return print_json(report);
     }
     print(&render::text(report, crate::args::colour(&std::io::stdout())))
 }
@@ -111,6 +112,8 @@ fn children(args: &Common, verbose: bool) -> Result<Children> {
 fn request(kind: Kind, args: &Common) -> Request {
     Request {
         kind,
+        library: PathBuf::new(),
+        interposed: false,
         memory: None,
         cells: Vec::new(),
         compile: false,
@@ -139,11 +142,11 @@ fn measure(kind: Kind, args: &Common, verbose: bool) -> Result<(Report, ExitCode
         rows: Vec::new(),
         meaning: Vec::new(),
     };
-    let code = if report.machine.simulated && !args.launch_only {
+    let code = if report.not_measured.is_some() {
+        exit::UNAVAILABLE
+    } else if report.machine.simulated && !args.launch_only {
         report.not_measured = Some(meaning::SIMULATED.to_owned());
         INCOMPLETE
-    } else if report.not_measured.is_some() {
-        exit::UNAVAILABLE
     } else {
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let code = Some(directory.path().join("kernels"));
@@ -187,17 +190,22 @@ fn rows(children: &Children, request: &Request) -> Result<Vec<Row>> {
 }
 
 fn code_of(rows: &[Row]) -> u8 {
-    let mut code = 0;
+    let (mut wrong, mut incomplete) = (false, false);
     for cell in rows.iter().flat_map(|row| row.stock.cells.iter().chain(&row.interposed.cells)) {
         match cell.outcome {
             Outcome::Compared { wrong: 0, wrong_returning: 0, .. }
             | Outcome::Bandwidth { .. }
             | Outcome::Accepted => {}
-            Outcome::Compared { .. } => code = code.max(WRONG),
-            _ => code = INCOMPLETE,
+            Outcome::Compared { .. } => wrong = true,
+            _ => incomplete = true,
         }
     }
-    code
+    // What is wrong is wrong, whatever the other cells would have come to.
+    match (wrong, incomplete) {
+        (true, _) => WRONG,
+        (false, true) => INCOMPLETE,
+        (false, false) => 0,
+    }
 }
 
 /// `--compile`: each target in a child of its own, as an old compiler crashes on a new target.

@@ -86,7 +86,7 @@ pub(crate) struct Gpu {
     /// PCIe carries atomics from the GPU to host memory.
     pub(crate) pcie_atomics: Option<bool>,
     /// Managed memory by the kernel's SVM API.
-    pub(crate) svm: bool,
+    pub(crate) svm: Option<bool>,
 }
 
 /// A kind of memory.
@@ -117,13 +117,13 @@ impl Memory {
     }
 }
 
-/// Whether atomics on a kind of memory are at risk, from the topology alone.
+/// Whether atomics on a kind of memory are at risk, from the topology alone; `None`: unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Risk {
     pub(crate) memory: Memory,
-    pub(crate) stock: bool,
-    pub(crate) interposed: bool,
+    pub(crate) stock: Option<bool>,
+    pub(crate) interposed: Option<bool>,
     pub(crate) why: String,
 }
 
@@ -221,5 +221,7 @@ pub(crate) fn read(file: &Path, kind: Kind) -> Result<Report> {
         let made = report.kind.name();
         bail!("'{}' is of `rdnafix {made}`: use `rdnafix {made} --replay`", file.display());
     }
+    super::check::check(&report)
+        .with_context(|| format!("'{}' is no report that rdnafix made", file.display()))?;
     Ok(report)
 }

@@ -3,13 +3,17 @@
 use std::fmt::Write as _;
 
 use super::model::{Kind, Outcome, Report, Side, cells};
-use super::render::SYNTHETIC;
+use super::render::{SYNTHETIC, figure};
+use crate::stdout::printable_line;
 
 const WIDTH: f64 = 720.0;
 /// Columns before the bars, and after them for the figures.
 const LEFT: f64 = 130.0;
 const RIGHT: f64 = 90.0;
 const BAR: f64 = 12.0;
+const LINE: f64 = 20.0;
+/// Letters of a line of text, at about 7 units each.
+const COLUMNS: usize = 96;
 const STOCK: &str = "#777777";
 const INTERPOSED: &str = "#1f6fb4";
 
@@ -20,16 +24,22 @@ pub(crate) fn svg(report: &Report) -> String {
     let say = |body: &mut String, x: f64, y: f64, text: &str| {
         let _ = writeln!(body, "<text x=\"{x:.0}\" y=\"{y:.0}\">{}</text>", escape(text));
     };
+    let paragraph = |body: &mut String, y: &mut f64, text: &str| {
+        for (number, line) in textwrap::wrap(text, COLUMNS).iter().enumerate() {
+            *y += if number == 0 { 0.0 } else { LINE };
+            say(body, 10.0, *y, line);
+        }
+    };
     let gpu = report.machine.gpu.as_ref().and_then(|gpu| gpu.target.clone());
     let title = format!("{}: GB/s of reads by the GPU", gpu.as_deref().unwrap_or("GPU"));
-    say(&mut body, 10.0, y, &title);
+    paragraph(&mut body, &mut y, &title);
     if report.synthetic {
-        y += 20.0;
+        y += LINE;
         say(&mut body, 10.0, y, SYNTHETIC);
     }
     if let Some(why) = &report.not_measured {
-        y += 20.0;
-        say(&mut body, 10.0, y, &format!("not measured: {why}"));
+        y += LINE;
+        paragraph(&mut body, &mut y, &format!("not measured: {why}"));
     }
     if !report.rows.is_empty() {
         for (x, colour, name) in [(10.0, STOCK, "stock"), (90.0, INTERPOSED, "with librdnafix.so")]
@@ -59,8 +69,10 @@ pub(crate) fn svg(report: &Report) -> String {
             say(&mut body, 20.0, y + BAR + 3.0, row.memory.name());
             for (side, colour) in [(&row.stock, STOCK), (&row.interposed, INTERPOSED)] {
                 let (length, text) = match of(side) {
-                    Some(Ok(value)) if most > 0.0 => {
-                        (value / most * (WIDTH - LEFT - RIGHT), format!("{value:.1}"))
+                    // Where all are 0 no bar is longer than another one.
+                    Some(Ok(value)) => {
+                        let part = if most > 0.0 { value / most } else { 0.0 };
+                        (part * (WIDTH - LEFT - RIGHT), figure(value))
                     }
                     _ => (0.0, "no result".to_owned()),
                 };
@@ -85,6 +97,22 @@ fn bar(body: &mut String, x: f64, y: f64, length: f64, colour: &str) {
     );
 }
 
+/// A text of XML 1.0, which has no control characters, written in any way.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    let text = printable_line(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_text_ends_it_or_is_no_xml() {
+        assert_eq!(
+            escape("a<b>&\"\u{1b}[0m\0\u{ffff}"),
+            "a&lt;b&gt;&amp;&quot;\u{fffd}[0m\u{fffd}\u{fffd}"
+        );
+        assert_eq!(escape("é 日本"), "é 日本");
+    }
 }

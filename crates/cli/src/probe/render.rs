@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::model::{Cell, Gpu, Kind, Memory, Outcome, Report, Row, Side, cells};
+use crate::stdout::printable_line;
 
 /// Columns.
 const WIDTH: usize = 80;
@@ -70,7 +71,7 @@ impl Page {
             .initial_indent(label)
             .subsequent_indent(&indent)
             .word_splitter(textwrap::WordSplitter::NoHyphenation);
-        self.text.push_str(&textwrap::fill(text, options));
+        self.text.push_str(&textwrap::fill(&printable_line(text), options));
         self.text.push('\n');
     }
 
@@ -107,7 +108,11 @@ impl Page {
         self.line("");
         self.line(&format!("{:13} {:11} {:18} why", "at risk", "stock", "with librdnafix.so"));
         for risk in &report.risks {
-            let word = |risk: bool| if risk { "AT RISK" } else { "no" };
+            let word = |risk: Option<bool>| match risk {
+                Some(true) => "AT RISK",
+                Some(false) => "no",
+                None => "unknown",
+            };
             let label = format!(
                 "{:13} {:11} {:18} ",
                 risk.memory.name(),
@@ -235,7 +240,11 @@ fn describe_slot(gpu: &Gpu) -> String {
         (false, None) => "not known whether there are PCIe atomics",
     };
     let flags = gpu.link_flags.map_or_else(String::new, |flags| format!(" (link flags {flags})"));
-    let svm = if gpu.svm { "" } else { "; the kernel has no SVM API" };
+    let svm = match gpu.svm {
+        Some(true) => "",
+        Some(false) => "; the kernel has no SVM API",
+        None => "; not known whether the kernel has the SVM API",
+    };
     format!("{}, {atomics}{flags}{svm}", gpu.pci)
 }
 
@@ -260,7 +269,7 @@ fn word(outcome: &Outcome) -> (String, Look) {
             let most = *wrong.max(wrong_returning);
             return (most.to_string(), if most == 0 { Look::Plain } else { Look::Bad });
         }
-        Outcome::Bandwidth { gb_per_s, .. } => return (format!("{gb_per_s:.1}"), Look::Plain),
+        Outcome::Bandwidth { gb_per_s, .. } => return (figure(*gb_per_s), Look::Plain),
         Outcome::Accepted => ("accepted", Look::Plain),
         Outcome::Failed { .. } => ("failed", Look::Bad),
         Outcome::TimedOut { .. } => ("timeout", Look::Bad),
@@ -268,6 +277,18 @@ fn word(outcome: &Outcome) -> (String, Look) {
         Outcome::NotRun { .. } => ("not run", Look::Bad),
     };
     (word.to_owned(), look)
+}
+
+/// Three significant digits, or the whole number where it has more.
+pub(crate) fn figure(value: f64) -> String {
+    // As rounded: 9.999 is 10.0.
+    let exponent = format!("{value:.2e}");
+    let power = exponent.rsplit('e').next().and_then(|power| power.parse::<i32>().ok());
+    match power {
+        _ if value == 0.0 => "0".to_owned(),
+        Some(power @ -4..=8) => format!("{value:.*}", usize::try_from(2 - power).unwrap_or(0)),
+        _ => exponent,
+    }
 }
 
 fn note(outcome: &Outcome) -> Option<String> {
@@ -287,6 +308,25 @@ fn note(outcome: &Outcome) -> Option<String> {
 mod tests {
     use super::super::model::{Machine, SCHEMA};
     use super::*;
+
+    #[test]
+    fn a_figure_has_three_significant_digits() {
+        for (value, shown) in [
+            (0.0, "0"),
+            (0.000_000_012_34, "1.23e-8"),
+            (0.000_123_4, "0.000123"),
+            (0.05, "0.0500"),
+            (0.9996, "1.00"),
+            (9.999, "10.0"),
+            (99.96, "100"),
+            (134.2, "134"),
+            (12_345.7, "12346"),
+            (1e12, "1.00e12"),
+        ] {
+            assert_eq!(figure(value), shown);
+            assert!(shown.len() <= 10);
+        }
+    }
 
     #[test]
     fn what_is_wrong_is_coloured_on_a_terminal_and_nothing_else() {

@@ -4,6 +4,7 @@
 use std::ffi::c_int;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use policy::host_malloc;
@@ -13,12 +14,16 @@ use super::atomics::{ELEMENTS, Operation, scatter};
 use super::bench::{self, BLOCKS, Pattern, SUMS};
 use super::hip::{Handle, Hip, THREADS};
 use super::model::{Cell, Kind, Memory, Outcome};
+use super::presence;
 use crate::stdout::print;
 
 /// What a child is to do; on its command line, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) kind: Kind,
+    /// librdnafix.so, and whether it is to be in this process.
+    pub(crate) library: PathBuf,
+    pub(crate) interposed: bool,
     /// Without one, only which device this is is said.
     pub(crate) memory: Option<Memory>,
     pub(crate) cells: Vec<String>,
@@ -45,6 +50,8 @@ pub(crate) enum Line {
     },
     /// HIP answers; before the device is asked for.
     Hip(String),
+    /// Where librdnafix.so is mapped from, if it is; once HIP has opened what it opens.
+    Library(Option<PathBuf>),
     /// Bytes of a code object.
     Compiled {
         bytes: usize,
@@ -95,6 +102,10 @@ fn measure(request: &Request) -> Result<()> {
     }
     let index = c_int::try_from(request.device).context("--device")?;
     let (pci, name) = hip.device(index)?;
+    // HIP has started ROCr by now, which opens what HSA_TOOLS_LIB names.
+    let found = presence::mapped(&request.library)?;
+    say(&Line::Library(found.clone()))?;
+    presence::check(&request.library, request.interposed, found.as_deref())?;
     say(&Line::Device { hip: hip.version(), pci, name })?;
     let Some(memory) = request.memory else { return Ok(()) };
     if simulated() && !request.launch_only {
@@ -208,7 +219,8 @@ fn atomic(
             (&raw mut n).cast(),
         ];
         let kernel = format!("atomic_{name}{}", ["", "_returning"][returning]);
-        hip.launch(module, &kernel, ELEMENTS / THREADS, &mut arguments)?;
+        let kernel = hip.kernel(module, &kernel)?;
+        hip.launch(&kernel, ELEMENTS / THREADS, &mut arguments)?;
         hip.synchronize()?;
         if launch_only {
             continue;
@@ -233,8 +245,16 @@ fn atomic(
     })
 }
 
-/// Timed runs, after one that is not.
+/// Timed runs.
 const RUNS: usize = 5;
+/// Launches that do not count come before, as a GPU that did nothing has its clocks down.
+const WARM_UP: Duration = Duration::from_millis(200);
+/// Milliseconds between two events at least, of launches one after another, so that what events
+/// and a launch cost is little of it; and what is aimed at, as the first launch may be slow.
+const BETWEEN_EVENTS: f64 = 20.0;
+const AIM: f64 = 25.0;
+/// More launches are not made, however short they are.
+const MOST_LAUNCHES: u32 = 1 << 16;
 
 fn bandwidth(
     hip: &Hip,
@@ -249,47 +269,63 @@ fn bandwidth(
     let at = hip.malloc(size_of_val(&sums[..]))?;
     let (mut p, mut sums_at, mut n, mut passes) =
         (tested.device, at, pattern.elements(), pattern.passes());
-    let kernel = format!("bandwidth_{name}");
-    let mut launch = || {
+    let kernel = hip.kernel(module, &format!("bandwidth_{name}"))?;
+    let mut launch = |times: u32| {
         let mut arguments: [Handle; 4] = [
             (&raw mut p).cast(),
             (&raw mut sums_at).cast(),
             (&raw mut n).cast(),
             (&raw mut passes).cast(),
         ];
-        hip.launch(module, &kernel, BLOCKS, &mut arguments)
+        (0..times).try_for_each(|_| hip.launch(&kernel, BLOCKS, &mut arguments))
     };
     if launch_only {
-        hip.time(launch)?;
+        hip.time(|| launch(1))?;
         hip.synchronize()?;
         return Ok(Outcome::Accepted);
     }
     let expected = pattern.expected(data);
-    let mut runs = Vec::new();
-    for run in 0..=RUNS {
+    let start = Instant::now();
+    let mut one = f64::INFINITY;
+    while start.elapsed() < WARM_UP {
+        one = one.min(hip.time(|| launch(1))?);
+    }
+    let (mut runs, mut times) = (Vec::new(), launches(one)?);
+    while runs.len() < RUNS {
         sums.fill(expected ^ 1);
         hip.upload(at, &sums)?;
-        let milliseconds = hip.time(&mut launch)?;
+        let milliseconds = hip.time(|| launch(times))?;
         hip.synchronize()?;
         hip.download(&mut sums, at)?;
         let sum = sums.iter().fold(0_u32, |sum, value| sum.wrapping_add(*value));
         if sum != expected {
             bail!("the kernel read other data than was written: no bandwidth is given");
         }
-        if milliseconds <= 0.0 {
-            bail!("the GPU's clock gave {milliseconds} ms for a run: no bandwidth is given");
+        let most = launches(milliseconds / f64::from(times))?;
+        if milliseconds < BETWEEN_EVENTS && most > times {
+            // Faster than when it was warmed up: all runs are to be alike.
+            runs.clear();
+            times = most;
+            continue;
         }
-        if run > 0 {
-            runs.push(round(pattern.bytes() / milliseconds / 1e6));
-        }
+        runs.push(significant(pattern.bytes() * f64::from(times) / milliseconds / 1e6));
     }
     let mut sorted = runs.clone();
     sorted.sort_by(f64::total_cmp);
     Ok(Outcome::Bandwidth { gb_per_s: sorted[RUNS / 2], runs })
 }
 
-fn round(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
+/// How many launches take the time that is aimed at, where one takes so many milliseconds.
+fn launches(one: f64) -> Result<u32> {
+    if !one.is_finite() || one <= 0.0 {
+        bail!("the GPU's clock gave {one} ms for a run: no bandwidth is given");
+    }
+    Ok(((AIM / one).ceil() as u32).clamp(1, MOST_LAUNCHES))
+}
+
+/// Four significant digits.
+fn significant(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
 }
 
 /// An error for the report: files without their directories, which may name a user.
@@ -302,6 +338,22 @@ fn explain(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn four_digits_are_kept_however_small_a_figure_is() {
+        for (value, kept) in [(134.2177, 134.2), (0.000_123_456, 0.000_123_5), (0.0, 0.0)] {
+            assert!((significant(value) - kept).abs() <= 1e-12, "{value}");
+        }
+    }
+
+    #[test]
+    fn launches_fill_the_time_between_events_and_a_clock_that_stands_is_refused() {
+        let of = |one| launches(one).unwrap();
+        assert_eq!([of(300.0), of(25.0), of(12.0), of(0.01), of(1e-9)], [1, 1, 3, 2500, 1 << 16]);
+        for clock in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(launches(clock).unwrap_err().to_string().contains("no bandwidth"), "{clock}");
+        }
+    }
 
     #[test]
     fn an_error_names_files_without_their_directories() {
