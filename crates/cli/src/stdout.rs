@@ -25,7 +25,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
 /// Writes a document of `--json`, for people to read, too.
 ///
 /// # Errors
-/// As [`print`]; what cannot be JSON.
+/// As [`print()`]; what cannot be JSON.
 pub(crate) fn print_json(document: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(document)?;
     // serde_json leaves DEL and what follows it as they are: they are in strings only.
