@@ -201,7 +201,8 @@ step_packages() {
     mkdir "$work/again"
     if [[ -w /dev/shm ]]; then
         staging=$(mktemp -d -p /dev/shm)
-        trap 'rm -rf "$staging"' EXIT
+        # shellcheck disable=SC2064 # the variable is gone when the step's shell ends
+        trap "rm -rf '$staging'" EXIT
     else
         staging=$work
         say "packages SKIPPED: staging on a tmpfs: /dev/shm is not writable" >>"$work/single"
