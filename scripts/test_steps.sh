@@ -17,6 +17,10 @@ step_tools() {
     need_command shellcheck shellcheck
     need_command valgrind valgrind
     need_command mmdebstrap mmdebstrap
+    need_command script bsdutils
+    need_command groff groff
+    need_command zsh zsh
+    need_command fish fish
     need_command qemu-system-x86_64 qemu-system-x86
     [[ -e /usr/include/libdrm/amdgpu_drm.h ]] || add_missing "the headers of libdrm" libdrm-dev
     need_command python3 python3

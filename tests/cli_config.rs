@@ -3,11 +3,13 @@
 mod cli_common;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
-use cli_common::{clean, output, rdnafix, root, stdout, succeed, text};
+use cli_common::{alloc_probe, clean, output, rdnafix, root, stdout, succeed, text};
 use serde_json::Value;
 
 /// A user's configuration directory with this file.
@@ -60,6 +62,73 @@ fn what_is_shown_says_where_it_comes_from() {
     assert!(table.contains("user's file") && table.lines().all(|line| line.len() <= 80), "{table}");
 }
 
+/// What `config show` says on stderr, and the setting as it shows it, with this variable.
+fn shown_with(variable: &str, value: &OsStr) -> (String, Value) {
+    let shown = output(rdnafix(["config", "show", "--json"]).env(variable, value));
+    assert_eq!(shown.status.code(), Some(0));
+    let document: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let mut settings = document["settings"].as_array().unwrap().iter();
+    let setting = settings.find(|setting| setting["variable"] == variable).unwrap();
+    (text(&shown.stderr), setting.clone())
+}
+
+#[test]
+fn a_variable_that_is_not_understood_is_shown_as_what_counts_instead() {
+    let not_text = OsStr::from_bytes(b"/tmp/\xff");
+    for (variable, value, counts, said) in [
+        (
+            "RDNAFIX_POLICY",
+            OsStr::new("Mapped"),
+            "standard",
+            "expected off, standard, mapped, full",
+        ),
+        ("RDNAFIX_DRY_RUN", OsStr::new("yes"), "1", "expected 0 or 1; it is taken as 1"),
+        ("RDNAFIX_DLSYM", OsStr::new("yes"), "0", "it is taken as 0"),
+        ("RDNAFIX_LOG", not_text, "", "it is ignored"),
+        ("RDNAFIX_SUMMARY", OsStr::new("no"), "auto", "`rdnafix run` refuses it"),
+    ] {
+        let (stderr, setting) = shown_with(variable, value);
+        assert_eq!(setting["value"], counts, "{variable}");
+        assert!(!setting["not_understood"].is_null(), "{setting}");
+        assert!(stderr.starts_with("rdnafix: ") && stderr.contains(said), "{stderr}");
+    }
+    let (stderr, setting) = shown_with("RDNAFIX_REPORT", not_text);
+    assert_eq!((&stderr[..], &setting["value"]), ("", &r#""/tmp/\xFF""#.into()));
+    let shown = output(rdnafix(["config", "show"]).env("RDNAFIX_POLICY", "Mapped"));
+    let table = text(&shown.stdout);
+    assert!(table.contains("standard  environment, wrong"), "{table}");
+}
+
+#[test]
+fn what_the_library_does_not_understand_is_what_config_show_says_so_of() {
+    // RDNAFIX_DLSYM is read where nothing can be said.
+    for (variable, values) in [
+        ("RDNAFIX_POLICY", &["off", "full", "Standard", " off"][..]),
+        ("RDNAFIX_LOG", &["off", "error:", "loud", "error,debug"]),
+        ("RDNAFIX_DENY", &["a", "a,b?", "a,,b", ",", "*"]),
+        ("RDNAFIX_MIN_BYTES", &["0", "65536", "+1", "64k", "-1", "99999999999999999999"]),
+        ("RDNAFIX_DRY_RUN", &["0", "1", "01", "true"]),
+        ("RDNAFIX_TORCH", &["0", "1", "off"]),
+        (
+            "RDNAFIX_VRAM_FRACTION",
+            &["0.8", ".5", "1.", "1.0000009", "0", "0.0000001", "1e-1", ".", "2"],
+        ),
+    ] {
+        for value in values {
+            let mut run = rdnafix(["sim", "--"]);
+            run.args([rdnafix([] as [&str; 0]).get_program(), "run".as_ref(), "--".as_ref()]);
+            let ran = output(run.arg(alloc_probe()).env(variable, value));
+            let complained = text(&ran.stderr).contains(&format!("rdnafix: {variable}="));
+            let (said, setting) = shown_with(variable, value.as_ref());
+            assert_eq!(
+                !setting["not_understood"].is_null(),
+                complained,
+                "{variable}={value}: {said}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_wrong_file_is_named_and_nothing_is_run() {
     let user = configured("# mine\npolici = \"off\"\n");
@@ -104,22 +173,36 @@ fn shell(name: &str, arguments: &[&str], script: &str) -> Option<String> {
 }
 
 #[test]
-fn bash_completes_commands_and_levels() {
+fn bash_completes_commands_levels_and_roots() {
     let mut script = stdout(&mut rdnafix(["completions", "bash"]));
     script.push_str(
         "complete() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
          _rdnafix rdnafix \"${@: -1}\" \"${@: -2:1}\"; echo \"${COMPREPLY[@]}\"; }\n\
-         complete rdnafix conf\ncomplete rdnafix run --level m\n",
+         complete rdnafix conf\ncomplete rdnafix run --level m\n\
+         complete rdnafix compare --root 7\ncomplete rdnafix sim root linux-6\n",
     );
-    assert_eq!(shell("bash", &[], &script).unwrap(), "config\nmapped\n");
+    let completed = "config\nmapped\n7.2.4\nlinux-6.1 linux-6.12\n";
+    assert_eq!(shell("bash", &[], &script).unwrap(), completed);
 }
 
 #[test]
-fn zsh_and_fish_understand_their_completions() {
-    for name in ["zsh", "fish"] {
-        let script = stdout(&mut rdnafix(["completions", name]));
-        assert!(script.contains("doctor"), "{script}");
-        shell(name, &["-n"], &script);
+fn fish_completes_commands_levels_and_roots() {
+    let mut script = stdout(&mut rdnafix(["completions", "fish"]));
+    for words in ["conf", "run --level m", "run --summary=al", "compare --root 7"] {
+        script.push_str(&format!("complete -C 'rdnafix {words}' | string split -f 1 \\t; true\n"));
+    }
+    if let Some(completed) = shell("fish", &["--no-config"], &script) {
+        assert_eq!(completed, "config\nmapped\n--summary=always\n7.2.4\n");
+    }
+}
+
+#[test]
+fn zsh_loads_its_completions() {
+    let mut script = "autoload -U compinit && compinit -u -d /dev/null\n".to_owned();
+    script.push_str(&stdout(&mut rdnafix(["completions", "zsh"])));
+    script.push_str("compdef _rdnafix rdnafix && print $_comps[rdnafix]\n");
+    if let Some(loaded) = shell("zsh", &["--no-rcs"], &script) {
+        assert_eq!(loaded, "_rdnafix\n");
     }
 }
 
@@ -131,7 +214,20 @@ fn there_is_a_manual_page_for_every_command_without_a_mistake() {
     for name in ["rdnafix.1", "rdnafix-run.1", "rdnafix-doctor.1", "rdnafix-build-rocm.1"] {
         assert!(directory.path().join(name).is_file(), "{name}");
     }
+    for page in fs::read_dir(directory.path()).unwrap() {
+        let page = fs::read_to_string(page.unwrap().path()).unwrap();
+        assert!(page.contains(concat!("v", env!("CARGO_PKG_VERSION"))), "{page}");
+    }
     assert!(stdout(&mut rdnafix(["man"])).starts_with(".ie"));
+    for words in [&["run"][..], &["build", "rocm"]] {
+        let name = format!("rdnafix-{}.1", words.join("-"));
+        let page = fs::read_to_string(directory.path().join(name)).unwrap();
+        assert_eq!(stdout(rdnafix(["man"]).args(words)), page);
+    }
+    let unknown = output(&mut rdnafix(["man", "build", "roc"]));
+    assert_eq!(unknown.status.code(), Some(125));
+    let said = text(&unknown.stderr);
+    assert!(said.contains("no command 'build roc'; did you mean 'build rocm'?"), "{said}");
     if clean("groff").arg("--version").output().is_err() {
         println!("SKIPPED: a check of the manual pages: groff is not installed");
         return;

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 
 use crate::args::{Args, CompletionsArgs, ManArgs};
+use crate::nearest::nearest;
 use crate::stdout;
 
 /// `rdnafix completions`.
@@ -22,16 +23,46 @@ pub(crate) fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
 /// `rdnafix man`.
 ///
 /// # Errors
-/// Where stdout or the directory cannot be written.
+/// An unknown command; where stdout or the directory cannot be written.
 pub(crate) fn man(args: &ManArgs) -> Result<ExitCode> {
+    let mut all = with_version(Args::command());
+    all.build();
     if let Some(directory) = &args.out {
         let failed = || format!("cannot write manual pages to '{}'", directory.display());
         std::fs::create_dir_all(directory).with_context(failed)?;
-        clap_mangen::generate_to(Args::command(), directory).with_context(failed)?;
+        clap_mangen::generate_to(all, directory).with_context(failed)?;
     } else {
         let mut text = Vec::new();
-        clap_mangen::Man::new(Args::command()).render(&mut text).context("the manual page")?;
+        let page = named(&all, &args.command)?.clone();
+        clap_mangen::Man::new(page).render(&mut text).context("the manual page")?;
         stdout::print(&String::from_utf8(text).context("the manual page is not text")?)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// With the version in the page of every command, and no pages of `help`. Not for parsing:
+/// --version is an option of some commands' own.
+fn with_version(command: Command) -> Command {
+    command
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+        .mut_subcommands(with_version)
+}
+
+/// The command of these words.
+fn named<'a>(all: &'a Command, words: &[String]) -> Result<&'a Command> {
+    let mut command = all;
+    for (index, word) in words.iter().enumerate() {
+        command = command.find_subcommand(word).with_context(|| {
+            let before = words[..index].iter().map(|word| format!("{word} ")).collect::<String>();
+            let names = || command.get_subcommands().map(Command::get_name);
+            let hint = match nearest(word, names()) {
+                Some(name) => format!("did you mean '{before}{name}'?"),
+                None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            format!("there is no command '{before}{word}'; {hint}")
+        })?;
+    }
+    Ok(command)
 }

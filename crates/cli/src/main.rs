@@ -9,6 +9,7 @@ mod exit;
 mod generate;
 mod kernel;
 mod locate;
+mod nearest;
 mod patch;
 mod preload;
 mod probe;
@@ -20,6 +21,7 @@ mod settings;
 mod sigpipe;
 mod sim;
 mod stdout;
+mod waiting;
 mod watch;
 
 use std::process::ExitCode;
@@ -85,7 +87,7 @@ fn log_to_stderr(verbose: u8) {
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_ansi(args::colour(&std::io::stderr()))
+        .with_ansi(stdout::colour(&std::io::stderr()))
         .with_target(false)
         .without_time()
         .with_max_level(level)

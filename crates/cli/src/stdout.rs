@@ -2,11 +2,22 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
+
+/// Whether this stream is a terminal on which a line can be written again: one that TERM does not
+/// say to be without such things.
+pub(crate) fn moves(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether to use colour on this stream: on such a terminal, unless `NO_COLOR` is set.
+pub(crate) fn colour(stream: &impl IsTerminal) -> bool {
+    moves(stream) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
 
 /// Writes to stdout; a reader that has gone away, as head(1) does, is no error.
 ///

@@ -2,14 +2,13 @@
 //! To stderr, but for JSON.
 
 use std::cell::{Cell, RefCell};
-use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use crate::stdout::print;
+use crate::stdout::{moves, print};
 
 /// How it is said.
 #[derive(Clone, Copy, PartialEq)]
@@ -35,7 +34,7 @@ impl Progress {
     pub(super) fn new(json: bool, steps: usize) -> Self {
         Self::with(
             steps,
-            match (json, std::io::stderr().is_terminal()) {
+            match (json, moves(&std::io::stderr())) {
                 (true, _) => Form::Json,
                 (false, true) => Form::Bars,
                 (false, false) => Form::Lines,

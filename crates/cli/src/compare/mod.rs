@@ -1,6 +1,7 @@
 //! `rdnafix compare`: runs a program stock, interposed and, on request, with patched libraries
 //! and on a patched kernel, and shows what each asked for and got.
 
+mod args;
 mod attribute;
 #[cfg(test)]
 mod attribute_tests;
@@ -27,12 +28,13 @@ use kfd_abi::log::{self, Event, Record};
 use policy::Level;
 use tempfile::TempDir;
 
-use crate::args::{self, CompareArgs};
 use crate::locate::{Library, locate};
 use crate::preload::{self, HSA_TOOLS_LIB, LD_PRELOAD};
 use crate::report::{self, Report};
-use crate::stdout::print;
+use crate::stdout::{colour, print};
+use crate::waiting::waiting;
 use crate::{root, run, sim};
+pub(crate) use args::CompareArgs;
 use attribute::Unmarked;
 use execute::{Run, execute};
 use json::{Document, Runs, Summary};
@@ -96,10 +98,8 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
     } else if rows.is_empty() {
         print("the program asked for no GPU memory in any run\n")?;
     } else {
-        let style = Style {
-            terminal: std::io::stdout().is_terminal(),
-            colour: args::colour(&std::io::stdout()),
-        };
+        let style =
+            Style { terminal: std::io::stdout().is_terminal(), colour: colour(&std::io::stdout()) };
         print(&format!("{}\n{}", table::table(&rows, style), table::summary(&rows, &reports)))?;
     }
     warn_if_absent(&rows, &reports);
@@ -152,6 +152,8 @@ impl<'a> Setup<'a> {
 
     fn run(&self, name: &str) -> Result<Run> {
         let directory = (!self.args.show_output).then(|| self.directory.path());
+        // The program's output would be on the same terminal.
+        let _waiting = directory.map(|_| waiting(format!("the {name} run")));
         execute(self.command(name)?, name, directory, self.args.timeout)
     }
 

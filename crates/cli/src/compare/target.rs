@@ -9,7 +9,7 @@ use kfd_abi::topology::{self, Gpu, TOPOLOGY};
 use policy::GfxTarget;
 use serde::Serialize;
 
-use crate::args::CompareArgs;
+use super::args::CompareArgs;
 use crate::locate::Library;
 use crate::preload::{self, LD_PRELOAD};
 use crate::sim::DEFAULT_GPU;

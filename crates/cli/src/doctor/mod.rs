@@ -29,6 +29,7 @@ use rules::Finding;
 use table::Severity;
 
 use crate::stdout::{print, print_json};
+use crate::waiting::waiting;
 
 /// There are findings, or nothing was recognised.
 const FOUND: u8 = 1;
@@ -93,7 +94,10 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<ExitCode> {
         .iter()
         .map(|directory| site_packages(directory, &source))
         .collect::<Result<Vec<_>>>()?;
-    let machine = facts::collect(&source, &site_packages);
+    let machine = {
+        let _waiting = waiting("reading the machine");
+        facts::collect(&source, &site_packages)
+    };
     if let Some(file) = &args.dump {
         let written = dump::write(file, source.into_record())?;
         if args.json {

@@ -8,7 +8,7 @@ use super::explain::Explained;
 use super::facts::{Gpu, Machine, Read};
 use super::rules::Finding;
 use super::table::{Helps, Severity};
-use crate::args::colour;
+use crate::stdout::colour;
 use crate::stdout::printable_line;
 
 /// How the text is to look.

@@ -37,7 +37,7 @@ use worker::{Line, Request};
 use crate::exit;
 use crate::locate::{Library, locate};
 use crate::run::output_file;
-use crate::stdout::{print, print_json};
+use crate::stdout::{colour, moves, print, print_json};
 
 /// An element is wrong.
 const WRONG: u8 = 1;
@@ -93,7 +93,7 @@ fn finish(args: &Common, report: &Report) -> Result<()> {
     if args.json {
         return print_json(report);
     }
-    print(&render::text(report, crate::args::colour(&std::io::stdout())))
+    print(&render::text(report, colour(&std::io::stdout())))
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {
@@ -168,7 +168,11 @@ fn rows(children: &Children, request: &Request) -> Result<Vec<Row>> {
     let cells: Vec<String> = model::cells(request.kind).into_iter().map(str::to_owned).collect();
     let bar = ProgressBar::with_draw_target(
         Some((Memory::ALL.len() * cells.len() * 2) as u64),
-        ProgressDrawTarget::stderr(),
+        if moves(&std::io::stderr()) {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        },
     );
     if let Ok(style) = ProgressStyle::with_template("{msg:44} [{bar:24}] {pos}/{len}") {
         bar.set_style(style);

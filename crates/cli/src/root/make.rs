@@ -13,7 +13,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 
+use super::cache;
 use super::recipe::Recipe;
+use crate::waiting::waiting;
 
 /// Names another mirror of the Debian archive than the one that mmdebstrap uses by itself.
 const MIRROR: &str = "RDNAFIX_MIRROR";
@@ -45,18 +47,6 @@ pub(crate) struct Root {
     pub(crate) tree: PathBuf,
     /// Packages and their versions.
     pub(crate) packages: BTreeMap<String, String>,
-}
-
-/// Where everything that can be made again is kept.
-///
-/// # Errors
-/// Where neither `XDG_CACHE_HOME` nor HOME is set.
-pub(crate) fn cache() -> Result<PathBuf> {
-    let absolute =
-        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-    let cache = cache.context("neither XDG_CACHE_HOME nor HOME names a directory: set one")?;
-    Ok(cache.join("rdnafix"))
 }
 
 /// Where all roots are.
@@ -93,9 +83,11 @@ pub(crate) fn make(recipe: &Recipe) -> Result<Root> {
     // Whoever comes second waits, and finds the root made.
     let lock = cache.join(format!("{}.lock", recipe.name));
     let file = File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+    let other = waiting(format!("waiting for another rdnafix to make the root {}", recipe.name));
     let _lock = Flock::lock(file, FlockArg::LockExclusive)
         .map_err(|(_, error)| error)
         .with_context(|| format!("cannot lock {}", lock.display()))?;
+    drop(other);
     if let Some(root) = made(recipe)? {
         return Ok(root);
     }
@@ -170,15 +162,18 @@ fn extract(recipe: &Recipe, tree: &Path, log: &Path) -> Result<()> {
             Err(error) => return Err(error).context("cannot start mmdebstrap"),
         };
     let mut kept = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut said = Vec::new();
+    let (mut said, mut working) = (Vec::new(), None);
     for line in BufReader::new(child.stderr.take().context("no stderr")?).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).trim_end().to_owned();
         writeln!(kept, "{line}")?;
         if let Some(step) = line.strip_prefix("I: ").filter(|step| step.ends_with("...")) {
+            drop(working.take());
             eprintln!("rdnafix: {step}");
+            working = Some(waiting(step));
         }
         said.push(line);
     }
+    drop(working);
     if child.wait()?.success() {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! `rdnafix sim root`: trees of other ROCm releases, made from the Debian archive, in which a
 //! program runs without the machine's own ROCm being touched.
 
+mod args;
 mod enter;
 mod make;
 mod recipe;
@@ -9,12 +10,13 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
+pub(crate) use self::args::{RootArgs, names};
 use self::make::Root;
-pub(crate) use self::make::{Unavailable, cache};
-use crate::args::{Program, RootArgs};
+pub(crate) use self::make::Unavailable;
+use crate::args::Program;
 use crate::run;
 use crate::stdout::print;
 
@@ -64,6 +66,18 @@ pub(crate) fn enter<'a>(
         }
     }
     Ok(())
+}
+
+/// Where everything that can be made again is kept.
+///
+/// # Errors
+/// Where neither `XDG_CACHE_HOME` nor HOME is set.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let absolute =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    let cache = cache.context("neither XDG_CACHE_HOME nor HOME names a directory: set one")?;
+    Ok(cache.join("rdnafix"))
 }
 
 #[derive(Serialize)]

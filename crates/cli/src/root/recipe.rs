@@ -73,6 +73,11 @@ impl Recipe {
     }
 }
 
+/// The names of all.
+pub(crate) fn names() -> [&'static str; FILES.len()] {
+    FILES.map(|(name, _)| name)
+}
+
 /// All recipes.
 ///
 /// # Errors
@@ -87,8 +92,7 @@ pub(crate) fn all() -> Result<Vec<Recipe>> {
 /// Where there is none: which there are.
 pub(crate) fn named(name: &str) -> Result<Recipe> {
     let Some((name, text)) = FILES.iter().find(|(known, _)| *known == name) else {
-        let names = FILES.map(|(name, _)| name).join(", ");
-        bail!("there is no root '{name}'; there are {names}");
+        bail!("there is no root '{name}'; there are {}", names().join(", "));
     };
     parse(name, text)
 }

@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Kind, SETTINGS};
 use crate::args;
+use crate::nearest::nearest;
 
 /// The entries of a file, as keys and the values of their variables; none where there is no file.
 ///
@@ -33,7 +34,7 @@ fn parse(text: &str) -> Result<Vec<(&'static str, String)>> {
             + usize::from(text[..key.span().start].ends_with('\n'));
         let name = key.get_ref();
         let Some(setting) = SETTINGS.iter().find(|setting| setting.key == &**name) else {
-            bail!("line {line}: there is no setting '{name}'{}", nearest(name));
+            bail!("line {line}: there is no setting '{name}'{}", hint(name));
         };
         let value = as_variable(setting.kind, value.get_ref()).with_context(|| {
             let given = text[value.span()].trim();
@@ -45,13 +46,10 @@ fn parse(text: &str) -> Result<Vec<(&'static str, String)>> {
 }
 
 /// The known key that is most like this one, as the end of a message.
-fn nearest(key: &str) -> String {
-    let like = |known: &str| strsim::jaro_winkler(known, key);
-    let best =
-        SETTINGS.iter().map(|setting| setting.key).max_by(|a, b| like(a).total_cmp(&like(b)));
-    match best {
-        Some(known) if like(known) > 0.7 => format!("; did you mean '{known}'?"),
-        _ => format!("; there are {}", SETTINGS.map(|setting| setting.key).join(", ")),
+fn hint(key: &str) -> String {
+    match nearest(key, SETTINGS.iter().map(|setting| setting.key)) {
+        Some(known) => format!("; did you mean '{known}'?"),
+        None => format!("; there are {}", SETTINGS.map(|setting| setting.key).join(", ")),
     }
 }
 

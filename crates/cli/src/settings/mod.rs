@@ -5,6 +5,7 @@
 //! docs/configuration.md follow from it. The library itself reads only the environment: files
 //! reach it by `rdnafix run`. No module but `file` reads any.
 
+mod environment;
 mod file;
 mod show;
 
@@ -52,6 +53,9 @@ pub(crate) struct Setting {
 
 /// When `rdnafix run` says at the end what was done.
 pub(crate) const SUMMARY_WORDS: [&str; 3] = ["auto", "always", "never"];
+
+/// How much is logged.
+pub(crate) const LEVELS_OF_LOG: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// All of them.
 pub(crate) const SETTINGS: [Setting; 11] = [
@@ -154,6 +158,24 @@ pub(crate) struct Value {
     /// `None`: the default.
     pub(crate) text: Option<OsString>,
     pub(crate) origin: Origin,
+}
+
+/// A variable that is not understood.
+#[derive(Debug)]
+pub(crate) struct Misunderstood {
+    /// What it may be, for people.
+    pub(crate) allowed: String,
+    /// The value that counts instead.
+    pub(crate) instead: &'static str,
+}
+
+impl Value {
+    /// Whether a variable of the environment has a value that is not understood. Files are
+    /// checked when they are read.
+    pub(crate) fn misunderstood(&self) -> Option<Misunderstood> {
+        let text = self.text.as_ref().filter(|_| self.origin == Origin::Environment)?;
+        environment::misunderstood(self.setting, text)
+    }
 }
 
 /// The files, the more important first; they need not exist.

@@ -1,5 +1,6 @@
 //! `rdnafix config`: what is set, and where. Prints; changes nothing.
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -7,7 +8,7 @@ use clap::Subcommand;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use super::{Origin, Value, files, values};
+use super::{Misunderstood, Origin, Value, files, values};
 use crate::stdout;
 
 /// Show how rdnafix is configured.
@@ -40,12 +41,44 @@ pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode> {
     let values = values()?;
     let text = if json { document(&values) } else { table(&values) };
     stdout::print(&text)?;
+    for value in &values {
+        if let (Some(wrong), Some(text)) = (value.misunderstood(), &value.text) {
+            let (name, allowed) = (value.setting.variable, &wrong.allowed);
+            eprintln!(
+                "rdnafix: {name}={}: expected {allowed}; {}",
+                given(text),
+                instead(value, &wrong)
+            );
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
+/// The value that counts.
 fn shown(value: &Value) -> String {
-    let default = || value.setting.default.to_owned();
-    value.text.as_ref().map_or_else(default, |text| text.to_string_lossy().into_owned())
+    match (value.misunderstood(), &value.text) {
+        (Some(wrong), _) => wrong.instead.to_owned(),
+        (None, Some(text)) => given(text),
+        (None, None) => value.setting.default.to_owned(),
+    }
+}
+
+/// A value as it may stand in a line: with escapes where it is no text, or would act on a
+/// terminal.
+fn given(text: &OsStr) -> String {
+    match text.to_str().filter(|text| stdout::printable_line(text) == *text) {
+        Some(text) => text.to_owned(),
+        None => format!("{text:?}"),
+    }
+}
+
+/// What becomes of a variable that is not understood.
+fn instead(value: &Value, wrong: &Misunderstood) -> String {
+    match wrong.instead {
+        _ if value.setting.key == "summary" => "`rdnafix run` refuses it".into(),
+        "" => "it is ignored".into(),
+        instead => format!("it is taken as {instead}"),
+    }
 }
 
 fn origin(value: &Value) -> String {
@@ -68,6 +101,7 @@ fn table(values: &[Value]) -> String {
         let from = match &value.origin {
             Origin::File(path) if path.starts_with("/etc") => "system's file".into(),
             Origin::File(_) => "user's file".into(),
+            _ if value.misunderstood().is_some() => "environment, wrong".into(),
             _ => origin(value),
         };
         table.add_row([value.setting.key, &shown, &from, value.setting.variable]);
@@ -90,6 +124,7 @@ fn document(values: &[Value]) -> String {
                 "variable": value.setting.variable,
                 "value": shown(value),
                 "from": origin(value),
+                "not_understood": value.misunderstood().and(value.text.as_deref()).map(given),
                 "default": value.setting.default,
                 "about": value.setting.about,
             })
