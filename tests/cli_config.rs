@@ -93,7 +93,7 @@ fn a_variable_that_is_not_understood_is_shown_as_what_counts_instead() {
         assert!(stderr.starts_with("rdnafix: ") && stderr.contains(said), "{stderr}");
     }
     let (stderr, setting) = shown_with("RDNAFIX_REPORT", not_text);
-    assert_eq!((&stderr[..], &setting["value"]), ("", &r#""/tmp/\xFF""#.into()));
+    assert_eq!((&stderr[..], &setting["value"]), ("", &r#""/tmp/\xff""#.into()));
     let shown = output(rdnafix(["config", "show"]).env("RDNAFIX_POLICY", "Mapped"));
     let table = text(&shown.stdout);
     assert!(table.contains("standard  environment, wrong"), "{table}");

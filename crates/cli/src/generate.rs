@@ -55,7 +55,7 @@ fn named<'a>(all: &'a Command, words: &[String]) -> Result<&'a Command> {
     let mut command = all;
     for (index, word) in words.iter().enumerate() {
         command = command.find_subcommand(word).with_context(|| {
-            let before = words[..index].iter().map(|word| format!("{word} ")).collect::<String>();
+            let before = words[..index].join(" ") + if index > 0 { " " } else { "" };
             let names = || command.get_subcommands().map(Command::get_name);
             let hint = match nearest(word, names()) {
                 Some(name) => format!("did you mean '{before}{name}'?"),

@@ -1,6 +1,7 @@
 //! `rdnafix config`: what is set, and where. Prints; changes nothing.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -68,7 +69,7 @@ fn shown(value: &Value) -> String {
 fn given(text: &OsStr) -> String {
     match text.to_str().filter(|text| stdout::printable_line(text) == *text) {
         Some(text) => text.to_owned(),
-        None => format!("{text:?}"),
+        None => format!("\"{}\"", text.as_bytes().escape_ascii()),
     }
 }
 
