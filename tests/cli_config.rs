@@ -189,7 +189,8 @@ fn bash_completes_commands_levels_and_roots() {
 fn fish_completes_commands_levels_and_roots() {
     let mut script = stdout(&mut rdnafix(["completions", "fish"]));
     for words in ["conf", "run --level m", "run --summary=al", "compare --root 7"] {
-        script.push_str(&format!("complete -C 'rdnafix {words}' | string split -f 1 \\t; true\n"));
+        let line = ["complete -C 'rdnafix ", words, "' | string split -f 1 \\t; true\n"];
+        script.push_str(&line.concat());
     }
     if let Some(completed) = shell("fish", &["--no-config"], &script) {
         assert_eq!(completed, "config\nmapped\n--summary=always\n7.2.4\n");

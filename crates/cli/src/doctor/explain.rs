@@ -266,6 +266,8 @@ mod tests {
             "dkms-stale",
             "Error! Bad return status for module build on kernel: 6.8.0-50-generic (x86_64)",
         ),
+        ("not-in-path", "bash: rocminfo: command not found"),
+        ("not-in-path", "zsh: command not found: hipcc"),
         (
             "chip-family-assert",
             "addrlib/src/gfx10/gfx10addrlib.cpp:962: virtual Addr::ChipFamily Addr::V2::Gfx10Lib::HwlConvertChipFamily(UINT_32, UINT_32): Assertion `!\"Unknown chip family\"' failed.",

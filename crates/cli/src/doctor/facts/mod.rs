@@ -2,6 +2,7 @@
 //! the rules.
 
 pub(crate) mod elf;
+mod installation;
 mod kernel;
 mod libraries;
 mod python;
@@ -12,6 +13,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub(crate) use installation::Installation;
+#[cfg(test)]
+pub(crate) use installation::Repository;
 #[cfg(test)]
 pub(crate) use kernel::Dkms;
 pub(crate) use kernel::{Device, Kernel};
@@ -61,6 +65,7 @@ pub(crate) struct Machine {
     pub(crate) container: Option<Read>,
     /// ROCm and HIP libraries.
     pub(crate) libraries: Vec<Library>,
+    pub(crate) installation: Installation,
     /// Directories of rocBLAS kernels.
     pub(crate) blas: Vec<Blas>,
     pub(crate) torch: Vec<Torch>,
@@ -134,6 +139,7 @@ pub(crate) fn collect(source: &Source, site_packages: &[String]) -> Machine {
         devices: kernel::devices(source, &gpus),
         container: kernel::container(source),
         libraries: libraries::libraries(source, &torch),
+        installation: installation::installation(source),
         blas: libraries::blas(source, &torch),
         gpus,
         displays,
@@ -211,7 +217,7 @@ mod tests {
     }
 
     /// Every file and directory that is read by name.
-    const PLACES: [&str; 22] = [
+    const PLACES: [&str; 25] = [
         "sys/class/kfd/kfd/topology/nodes/1/properties",
         "sys/class/kfd/kfd/topology/nodes/1/name",
         "sys/class/kfd/kfd/topology/nodes/1/io_links/0/properties",
@@ -227,6 +233,9 @@ mod tests {
         "proc/sys/kernel/osrelease",
         "proc/cmdline",
         "etc/group",
+        "etc/os-release",
+        "etc/apt/sources.list.d/rocm.list",
+        "etc/apt/sources.list.d/rocm.sources",
         "etc/environment",
         "etc/modprobe.d/a.conf",
         "opt/rocm/.info/version",

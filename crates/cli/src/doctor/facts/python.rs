@@ -41,14 +41,8 @@ pub(super) fn torch(source: &Source, site_packages: &[String]) -> Vec<Torch> {
             sites.extend(packages(source, &format!("{prefix}/lib")));
         }
     }
-    // A dump gets no more of PATH than this directory: the others are nobody's business.
-    let bin = source.part_of_variable("PATH", |path| {
-        let mut all = path.split(':').filter(|directory| directory.starts_with('/'));
-        let with = all.find(|directory| source.exists(&format!("{directory}/python3")));
-        with.unwrap_or_default().to_owned()
-    });
     // `python3` may be a link into the directories of its own installation.
-    let python = bin.filter(|bin| !bin.is_empty()).map(|bin| format!("{bin}/python3"));
+    let python = source.directory_in_path("python3").map(|bin| format!("{bin}/python3"));
     let real = python.as_ref().and_then(|python| source.real(python));
     for program in python.iter().chain(&real) {
         if let Some(prefix) = program.rsplit_once("/bin/").map(|(prefix, _)| prefix) {

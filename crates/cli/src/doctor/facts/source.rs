@@ -225,15 +225,21 @@ impl Source {
         self.variables(|name| name == wanted).remove(wanted).filter(|value| !value.is_empty())
     }
 
-    /// What `keep` leaves of a variable, and what a dump has of it.
-    pub(crate) fn part_of_variable(
-        &self,
-        wanted: &str,
-        keep: impl Fn(&str) -> String,
-    ) -> Option<String> {
-        let kept = keep(self.environment.get(wanted)?);
-        self.record.borrow_mut().notes.environment.insert(wanted.to_owned(), kept.clone());
-        Some(kept)
+    /// The first directory of PATH that has a program. A dump gets no more of PATH than such
+    /// directories: the others are nobody's business.
+    pub(crate) fn directory_in_path(&self, program: &str) -> Option<String> {
+        let path = self.environment.get("PATH")?;
+        let mut all = path.split(':').filter(|directory| directory.starts_with('/'));
+        let found = all.find(|directory| self.exists(&format!("{directory}/{program}")))?;
+        let mut record = self.record.borrow_mut();
+        let kept = record.notes.environment.entry("PATH".to_owned()).or_default();
+        if kept.split(':').all(|known| known != found) {
+            if !kept.is_empty() {
+                kept.push(':');
+            }
+            kept.push_str(found);
+        }
+        Some(found.to_owned())
     }
 
     /// A device node, without opening it.

@@ -1,5 +1,6 @@
 //! The diagnoses: pure functions from facts to findings. Their texts are in the table.
 
+mod installation;
 mod kernel;
 mod libraries;
 mod memory;
@@ -47,6 +48,8 @@ const RULES: &[(&str, Rule)] = &[
     ("no-access", setup::no_access),
     ("container-devices", setup::container_devices),
     ("no-rocm", setup::no_rocm),
+    ("repository-stale", installation::repository_stale),
+    ("not-in-path", installation::not_in_path),
     ("igpu-visible", setup::igpu_visible),
     ("override-unreadable", overrides::unreadable),
     ("override-wrong-family", overrides::wrong_family),
