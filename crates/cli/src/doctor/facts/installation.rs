@@ -4,8 +4,8 @@
 
 use serde::Serialize;
 
-use super::Read;
 use super::source::Source;
+use super::{Read, has_extension};
 
 const APT: &str = "/etc/apt/sources.list.d";
 /// What the path of a repository of ROCm has, before the release.
@@ -32,7 +32,8 @@ pub(crate) struct Installation {
 }
 
 pub(super) fn installation(source: &Source) -> Installation {
-    let lists = source.list(APT, |name| name.ends_with(".list") || name.ends_with(".sources"));
+    let lists =
+        source.list(APT, |name| has_extension(name, "list") || has_extension(name, "sources"));
     let mut repositories = Vec::new();
     for name in lists.unwrap_or_default() {
         let from = format!("{APT}/{name}");
@@ -49,7 +50,7 @@ fn in_short(text: &str) -> String {
     for line in text.lines().filter(|line| line.starts_with("deb ")) {
         let mut words = line.split_whitespace();
         if let (Some(release), Some(suite)) = (words.find_map(release), words.next()) {
-            short += &format!("deb {ROCM}{release} {suite}\n");
+            short.extend(["deb ", ROCM, release, " ", suite, "\n"]);
         }
     }
     for stanza in text.split("\n\n") {
@@ -57,7 +58,7 @@ fn in_short(text: &str) -> String {
         let (uris, suites) = (field("URIs:"), field("Suites:"));
         for release in uris.iter().flat_map(|uris| uris.split_whitespace()).filter_map(release) {
             for suite in suites.iter().flat_map(|suites| suites.split_whitespace()) {
-                short += &format!("deb {ROCM}{release} {suite}\n");
+                short.extend(["deb ", ROCM, release, " ", suite, "\n"]);
             }
         }
     }
