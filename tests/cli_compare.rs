@@ -152,22 +152,15 @@ fn the_table_is_plain_and_ends_in_a_summary() {
         row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
     };
     assert_eq!(cells("call"), ["call", "stock", "interposed"]);
-    assert_eq!(
-        cells("hipMalloc"),
-        ["hipMalloc", "VRAM non-coherent NC x1", "VRAM non-coherent NC x1", "same"]
-    );
+    assert_eq!(cells("hipMalloc"), ["hipMalloc", "VRAM non-coherent NC", "same"]);
     assert_eq!(
         cells("hipHostMalloc(Default)"),
-        [
-            "hipHostMalloc(Default)",
-            "USERPTR coherent UC x1",
-            "USERPTR non-coherent NC x1",
-            "changed"
-        ]
+        ["hipHostMalloc(Default)", "USERPTR coherent UC", "USERPTR non-coherent NC"]
     );
     assert!(table.is_ascii() && !table.contains('\x1b'), "{table}");
     let summary = format!(" calls changed: {}", CHANGED.join(", "));
-    assert!(lines.iter().any(|line| line.ends_with(&summary)), "{table}");
+    assert!(table.replace("\n  ", " ").lines().any(|line| line.ends_with(&summary)), "{table}");
+    assert!(lines[1..].iter().all(|line| line.len() <= 80), "{table}");
     assert!(lines.contains(&"what the runtime allocates for itself: the same"), "{table}");
 }
 
@@ -212,9 +205,9 @@ fn the_run_is_told_from_the_report_on_a_real_gpu() {
     assert!(first.starts_with("gfx1031 at 0000:"), "{first}");
     assert!(first.ends_with("; from the interposer's report, not from kernel ioctls"), "{first}");
     let rewritten =
-        table.lines().find(|line| line.starts_with("hipHostMalloc flags=0x0 (gfx1031)")).unwrap();
-    assert!(rewritten.contains("rewritten x1, 4 MiB: nobody asked"), "{table}");
-    assert!(rewritten.ends_with("changed"), "{table}");
+        table.lines().find(|line| line.starts_with("hipHostMalloc flags=0x0 ")).unwrap();
+    assert!(rewritten.ends_with("rewritten x1, 4 MiB:"), "{table}");
+    assert!(table.contains("3 of 21 calls changed: hipHostMalloc flags=0x0 (gfx1031)"), "{table}");
 
     let document: serde_json::Value = serde_json::from_str(&run(&["--json"])).unwrap();
     assert_eq!(

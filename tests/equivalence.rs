@@ -241,7 +241,7 @@ fn compare_says_where_the_patched_libraries_were_passed_over() {
     let expected = "libamdhip64.so.6, which is not patched by";
     assert!(said.contains(expected) && said.contains("no library of that name"), "{said}");
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(table.contains("patched differs"), "{table}");
+    assert!(table.lines().any(|line| line.ends_with("  differs")), "{table}");
 }
 
 #[test]

@@ -98,9 +98,17 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
     } else if rows.is_empty() {
         print("the program asked for no GPU memory in any run\n")?;
     } else {
-        let style =
-            Style { terminal: std::io::stdout().is_terminal(), colour: colour(&std::io::stdout()) };
-        print(&format!("{}\n{}", table::table(&rows, style), table::summary(&rows, &reports)))?;
+        let style = Style {
+            width: table::WIDTH,
+            terminal: std::io::stdout().is_terminal(),
+            colour: colour(&std::io::stdout()),
+        };
+        let options = textwrap::Options::new(table::WIDTH.into()).subsequent_indent("  ");
+        let mut text = table::table(&rows, style) + "\n";
+        for line in table::summary(&rows, &reports).lines() {
+            text.extend([&textwrap::fill(line, &options), "\n"]);
+        }
+        print(&text)?;
     }
     warn_if_absent(&rows, &reports);
     let alike = runs.iter().all(|(_, run)| run.ending == stock.ending);

@@ -11,12 +11,18 @@ use super::model::{Asked, Ioctls, Kind, Reported, Row, Side};
 use crate::report::{Action, Report};
 
 const ABSENT: &str = "not called";
+/// What the stock run asked for, too.
+const SAME: &str = "same";
+/// Columns where there is no terminal.
+pub(super) const WIDTH: u16 = 80;
 
 /// How the table is to look.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
-    /// Whether it goes to a terminal: it is then fitted to its width.
+    /// Whether it goes to a terminal.
     pub(crate) terminal: bool,
+    /// The columns to fit it to; of a terminal its own.
+    pub(crate) width: u16,
     pub(crate) colour: bool,
 }
 
@@ -28,11 +34,10 @@ pub(crate) fn table(rows: &[Row], style: Style) -> String {
     } else {
         presets::NOTHING
     });
-    table.set_content_arrangement(if style.terminal {
-        ContentArrangement::Dynamic
-    } else {
-        ContentArrangement::Disabled
-    });
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if !style.terminal {
+        table.set_width(style.width);
+    }
     if style.colour {
         table.enforce_styling();
     }
@@ -46,10 +51,16 @@ pub(crate) fn table(rows: &[Row], style: Style) -> String {
     if rows.iter().any(|row| row.kernel.is_some()) {
         header.push("patched kernel");
     }
-    header.push("");
+    let marked = rows.iter().any(patched_differs);
+    if marked {
+        header.push("");
+    }
     table.set_header(header);
     for row in rows {
-        let cells = [vec![row.call.clone()], cells(row), vec![mark(row).to_owned()]].concat();
+        let mut cells = [vec![row.call.clone()], cells(row)].concat();
+        if marked {
+            cells.push(if patched_differs(row) { "differs".into() } else { String::new() });
+        }
         table.add_row(cells.into_iter().map(|text| {
             let cell = Cell::new(text);
             if row.changed && style.colour { cell.add_attribute(Attribute::Bold) } else { cell }
@@ -74,18 +85,8 @@ fn kernel_changed(row: &Row) -> bool {
     row.kernel.as_ref().is_some_and(|kernel| kernel.kernel_changed)
 }
 
-fn mark(row: &Row) -> &'static str {
-    match (row.changed, patched_differs(row), kernel_changed(row)) {
-        (_, true, false) => "patched differs",
-        (_, true, true) => "patched differs, kernel changes",
-        (true, false, false) => "changed",
-        (true, false, true) => "changed, kernel too",
-        (false, false, true) => "kernel changes",
-        (false, false, false) => "same",
-    }
-}
-
-/// The sides of a row as text, which differ wherever the sides do.
+/// The sides of a row as text, which differ wherever the sides do. What is as in the stock run
+/// is not written again.
 fn cells(row: &Row) -> Vec<String> {
     let mut sides = vec![row.stock.as_ref(), row.interposed.as_ref()];
     sides.extend(row.third.iter().map(|third| third.patched.as_ref()));
@@ -103,7 +104,14 @@ fn cells(row: &Row) -> Vec<String> {
     let hidden = row.changed && cells[0] == cells[1]
         || patched_differs(row) && Some(&cells[1]) == cells.get(2)
         || kernel_changed(row) && Some(&cells[0]) == cells.last();
-    if hidden { describe(true) } else { cells }
+    let mut cells = if hidden { describe(true) } else { cells };
+    let third = row.third.iter().map(|third| row.changed || third.patched_differs);
+    let kernel = row.kernel.iter().map(|kernel| kernel.kernel_changed);
+    let differ = std::iter::once(row.changed).chain(third).chain(kernel);
+    for (cell, _) in cells.iter_mut().skip(1).zip(differ).filter(|(_, differs)| !differs) {
+        SAME.clone_into(cell);
+    }
+    cells
 }
 
 fn codes_differ(sides: &[Option<&Side>]) -> bool {
@@ -121,21 +129,22 @@ fn describe_ioctls(side: &Ioctls, with_codes: bool, detailed: bool) -> String {
     for (asked, amount) in &side.asked {
         *kinds.entry(describe_asked(asked, detailed)).or_default() += amount.count;
     }
-    let kinds: Vec<String> =
-        kinds.into_iter().map(|(kind, count)| format!("{kind} x{count}")).collect();
+    let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| kind + &times(count)).collect();
     let asked = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(" + ") };
     let mut codes: Vec<String> = Vec::new();
     for (code, count) in &side.codes {
         if with_codes || code != "0" {
-            let times = if *count > 1 || side.codes.len() > 1 {
-                format!(" x{count}")
-            } else {
-                String::new()
-            };
+            let often = side.codes.len() > 1 && *count == 1;
+            let times = if often { " x1".into() } else { times(*count) };
             codes.push(format!("rc {code}{times}"));
         }
     }
     if codes.is_empty() { asked } else { format!("{}: {asked}", codes.join(", ")) }
+}
+
+/// How often, where it is not once.
+fn times(count: u64) -> String {
+    if count == 1 { String::new() } else { format!(" x{count}") }
 }
 
 fn describe_asked(asked: &Asked, detailed: bool) -> String {
