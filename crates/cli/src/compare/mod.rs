@@ -66,6 +66,9 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
     }
     run::warn_if_unreachable(&args.program, Library::Rdnafix);
     let stock = setup.run(STOCK)?;
+    if let Some(prefix) = &setup.patched {
+        overlay::expect_release(prefix, &read_log(&setup.log(STOCK))?)?;
+    }
     let interposed = setup.run(INTERPOSED)?;
     let patched = setup.patched.as_ref().map(|_| setup.run(PATCHED)).transpose()?;
     let kernel = args.kernel_patched.then(|| setup.run(KERNEL)).transpose()?;

@@ -73,6 +73,32 @@ fn loaded(records: &[Record]) -> impl Iterator<Item = &Path> {
     libraries.flatten().map(Path::new)
 }
 
+/// That the prefix is not of another major release than the program's libamdhip64: with the
+/// libhsa-runtime64 of another release beside it, which has the same name, the program crashes.
+///
+/// # Errors
+/// Where it is: both names.
+pub(crate) fn expect_release(prefix: &Path, stock: &[Record]) -> Result<()> {
+    const HIP: &str = "libamdhip64.so.";
+    let major = |name: &str| {
+        let version = name.strip_prefix(HIP)?.split('.').next()?;
+        Some(format!("{HIP}{version}"))
+    };
+    let entries = std::fs::read_dir(prefix.join("lib")).into_iter().flatten().flatten();
+    let ours: BTreeSet<String> =
+        entries.filter_map(|entry| major(&entry.file_name().to_string_lossy())).collect();
+    let mut theirs = loaded(stock).filter_map(|library| major(library.file_name()?.to_str()?));
+    match theirs.find(|theirs| !ours.contains(theirs)) {
+        Some(theirs) if !ours.is_empty() => bail!(
+            "--patched '{}': it has {}, and the program uses {theirs}: name a prefix of the \
+             program's ROCm release, or the root of the prefix's release by --root",
+            prefix.display(),
+            Vec::from_iter(ours).join(", ")
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// What the program loaded of ROCm that is not the prefix's, as a warning for each.
 pub(crate) fn passed_over(prefix: &Path, records: &[Record]) -> BTreeSet<String> {
     let lib = prefix.join("lib");
@@ -109,18 +135,35 @@ mod tests {
         assert!(prefix(directory.path()).is_ok());
     }
 
+    fn opened(libraries: &[&str]) -> [Record; 1] {
+        let libraries = libraries.iter().map(|&path| path.to_owned()).collect();
+        [Record { seq: 0, pid: 1, tid: 1, ns: 0, event: Event::Opened { libraries } }]
+    }
+
+    #[test]
+    fn a_prefix_of_another_release_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let lib = directory.path().join("lib");
+        std::fs::create_dir(&lib).unwrap();
+        let expect = |library: &str| {
+            expect_release(directory.path(), &opened(&[library, "/lib/libhsa-runtime64.so.1"]))
+        };
+        assert!(expect("/lib/libamdhip64.so.5").is_ok(), "a prefix of ROCr alone");
+        std::fs::write(lib.join("libamdhip64.so.6"), "").unwrap();
+        assert!(expect("/lib/libamdhip64.so.6.4.43483").is_ok());
+        assert!(expect_release(directory.path(), &opened(&[])).is_ok());
+        let error = expect("/lib/libamdhip64.so.5.7.31921").unwrap_err().to_string();
+        assert!(error.contains("has libamdhip64.so.6, and the program uses libamdhip64.so.5"));
+    }
+
     #[test]
     fn libraries_from_elsewhere_are_told() {
         let directory = tempfile::tempdir().unwrap();
         let lib = directory.path().join("lib");
         std::fs::create_dir(&lib).unwrap();
         std::fs::write(lib.join("libhsa-runtime64.so.1"), "").unwrap();
-        let of = |libraries: &[&str]| {
-            let libraries = libraries.iter().map(|&path| path.to_owned()).collect();
-            let event = Event::Opened { libraries };
-            let record = Record { seq: 0, pid: 1, tid: 1, ns: 0, event };
-            Vec::from_iter(passed_over(directory.path(), &[record]))
-        };
+        let of =
+            |libraries: &[&str]| Vec::from_iter(passed_over(directory.path(), &opened(libraries)));
         let ours = lib.join("libhsa-runtime64.so.1");
         assert_eq!(of(&[ours.to_str().unwrap()]), Vec::<String>::new());
         let told = of(&["/usr/lib/libhsa-runtime64.so.1", "/usr/lib/libamdhip64.so.5"]);
