@@ -66,8 +66,9 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
     }
     run::warn_if_unreachable(&args.program, Library::Rdnafix);
     let stock = setup.run(STOCK)?;
-    if let Some(prefix) = &setup.patched {
-        overlay::expect_release(prefix, &read_log(&setup.log(STOCK))?)?;
+    if let (Some(prefix), Some(named)) = (&setup.patched, &args.patched) {
+        overlay::expect_release(prefix, &read_log(&setup.log(STOCK))?)
+            .with_context(|| format!("--patched '{}'", named.display()))?;
     }
     let interposed = setup.run(INTERPOSED)?;
     let patched = setup.patched.as_ref().map(|_| setup.run(PATCHED)).transpose()?;

@@ -90,9 +90,8 @@ pub(crate) fn expect_release(prefix: &Path, stock: &[Record]) -> Result<()> {
     let mut theirs = loaded(stock).filter_map(|library| major(library.file_name()?.to_str()?));
     match theirs.find(|theirs| !ours.contains(theirs)) {
         Some(theirs) if !ours.is_empty() => bail!(
-            "--patched '{}': it has {}, and the program uses {theirs}: name a prefix of the \
-             program's ROCm release, or the root of the prefix's release by --root",
-            prefix.display(),
+            "it has {}, and the program uses {theirs}: name a prefix of the program's ROCm \
+             release, or the root of the prefix's release by --root",
             Vec::from_iter(ours).join(", ")
         ),
         _ => Ok(()),
