@@ -199,7 +199,7 @@ fn fish_completes_commands_levels_and_roots() {
 
 #[test]
 fn zsh_loads_its_completions() {
-    let mut script = "autoload -U compinit && compinit -u -d /dev/null\n".to_owned();
+    let mut script = "autoload -U compinit && compinit -D -u\n".to_owned();
     script.push_str(&stdout(&mut rdnafix(["completions", "zsh"])));
     script.push_str("compdef _rdnafix rdnafix && print $_comps[rdnafix]\n");
     if let Some(loaded) = shell("zsh", &["--no-rcs"], &script) {
