@@ -13,8 +13,8 @@ usage: scripts/create_source_patches.sh --component clr|rocr-runtime|pytorch|lin
 
 Makes the series (the file `series` and the patches) for the sources of any version from 5.2 to
 7.x, of PyTorch 1.13 and 2.1 to 2.9, of Linux from 6.1 on: a component's own tree, or a monorepo
-that holds it. It is `rdnafix patch create`, built first. Where a function, its parameters or a statement is not as
-expected, nothing is written.
+that holds it. It is `rdnafix patch create`, built first. Where a function, its parameters or a
+statement is not as expected, nothing is written.
 
   --all   make the series in patches/ anew, from the sources of the Debian archive. Needed after
           a change to patches/policy/ or to a hooks.toml; it can be run again.

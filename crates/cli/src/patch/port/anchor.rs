@@ -76,7 +76,7 @@ pub(crate) fn part(
         [one] => Ok(one.clone()),
         [] => bail!("line {}: no `{part}` there", node.start_position().row + 1),
         _ => bail!(
-            "lines {}: more than one `{part}`",
+            "lines {}: more than one `{part}` there",
             found.iter().map(line).collect::<Vec<_>>().join(", ")
         ),
     }
