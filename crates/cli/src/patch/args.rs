@@ -62,7 +62,8 @@ pub(crate) struct CreateArgs {
     /// The version of the tree, which the patches then name.
     #[arg(long, value_name = "TEXT")]
     pub(crate) version: Option<String>,
-    /// Print JSON: {component, version, source, out, patches: [[NAME, SUBJECT]], left_out, there}.
+    /// Print JSON: {component, version, source, out, patches: [[NAME, SUBJECT]], left_out,
+    /// already_there}.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -74,7 +74,7 @@ pub(super) fn create(args: &CreateArgs) -> Result<ExitCode> {
             "out": args.out,
             "patches": patches.collect::<Vec<_>>(),
             "left_out": port.left_out,
-            "there": port.there,
+            "already_there": port.there,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
