@@ -253,7 +253,10 @@ fn create_says_what_is_wrong_with_its_arguments() {
         refused(command.arg(source).arg("--out").arg(out).args(more))
     };
     let wrong = said("mesa", &tree, &out, &[]);
-    assert!(wrong.contains("--component 'mesa': there are clr, linux, pytorch, rocr-runtime"), "{wrong}");
+    assert!(
+        wrong.contains("--component 'mesa': there are clr, linux, pytorch, rocr-runtime"),
+        "{wrong}"
+    );
     assert!(said("clr", &directory.path().join("no"), &out, &[]).contains("no': is no directory"));
     assert!(said("clr", &tree, &tree, &[]).contains("tree': is there already"));
     assert!(

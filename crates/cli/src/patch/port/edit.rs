@@ -70,6 +70,9 @@ pub(crate) fn with_line(text: &[u8], line: &Line) -> Result<Vec<u8>> {
     let mut ends = memchr::memchr_iter(b'\n', text);
     let start = index.checked_sub(1).and_then(|index| ends.nth(index)).map_or(0, |end| end + 1);
     let end = after_line(text, start + 1);
+    if !text[..end].ends_with(b"\n") {
+        bail!("line {}: `{}` has no line end", index + 1, line.anchor);
+    }
     let (start, end) = match line.place {
         Place::After => (end, end),
         Place::Replace => (start, end),

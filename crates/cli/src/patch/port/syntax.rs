@@ -1,5 +1,6 @@
 //! A C++ source file as a syntax tree: which functions it defines, and the statements in them.
-//! Formatting and comments make no difference. Changes nothing.
+//! Formatting and comments make no difference. C of the kernel is read as C++: a function that is
+//! none there is not found, which is an error. Changes nothing.
 
 use std::ops::Range;
 

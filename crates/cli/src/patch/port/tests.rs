@@ -302,9 +302,13 @@ const DRIVER: &str = "#include <linux/a.h>\n#include \"b.h\"\n\nvoid set(struct 
 \tswitch (version) {\n\tcase 1:\n\t\tflags |= UC;\n\t\tbreak;\n\tdefault:\n\t\tflags |= NC;\n\t}\n}\n";
 
 fn port_driver(text: &str) -> Result<super::Port, String> {
+    port_with_header(text, "struct gmc {\n\tint noretry;\n};\n")
+}
+
+fn port_with_header(text: &str, header: &str) -> Result<super::Port, String> {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "amdgpu/gmc.c", text);
-    write(root.path(), "amdgpu/gmc.h", "struct gmc {\n\tint noretry;\n};\n");
+    write(root.path(), "amdgpu/gmc.h", header);
     // Not read: it has the same function.
     write(root.path(), "display/gmc.c", text);
     let hooks: Hooks = toml::from_str(KERNEL).unwrap();
