@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the source patches for a tree of ROCm's or PyTorch's sources: rdnafix patch create.
+# Makes the source patches for a tree of ROCm's, PyTorch's or Linux's sources: rdnafix patch create.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
@@ -7,14 +7,14 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'TEXT'
-usage: scripts/create_source_patches.sh --component clr|rocr-runtime|pytorch --source DIR --out DIR
-                                        [--version TEXT]
+usage: scripts/create_source_patches.sh --component clr|rocr-runtime|pytorch|linux --source DIR
+                                        --out DIR [--version TEXT]
        scripts/create_source_patches.sh --all
 
 Makes the series (the file `series` and the patches) for the sources of any version from 5.2 to
-7.x, of PyTorch 1.13 and 2.1 to 2.9: a component's own tree, or a monorepo that holds it. It is
-`rdnafix patch create`, built first. Where a function, its parameters or a statement is not as
-expected, nothing is written.
+7.x, of PyTorch 1.13 and 2.1 to 2.9, of Linux from 6.1 on: a component's own tree, or a monorepo
+that holds it. It is `rdnafix patch create`, built first. Where a function, its parameters or a
+statement is not as expected, nothing is written.
 
   --all   make the series in patches/ anew, from the sources of the Debian archive. Needed after
           a change to patches/policy/ or to a hooks.toml; it can be run again.
@@ -23,18 +23,31 @@ Needs Rust 1.88 or later.
 TEXT
 }
 
+# root_of RECIPE: where the root is, which is made where it is not there.
+root_of() {
+    local root
+    root=$("$rdnafix" sim root "$1" --json) || return
+    sed -n 's/.*"path":"\([^"]*\)".*/\1/p' <<<"$root"
+}
+
 # sources_of COMPONENT VERSION DIR: unpacks the sources that a series is for.
 sources_of() {
     local component=$1 version=$2 directory=$3 root name
+    mkdir -p "$directory"
     case $component in
         clr) name=rocm-hipamd ;;
+        linux)
+            name=linux-source-$version
+            root=$(root_of "linux-$version")
+            tar --extract --strip-components=1 --directory "$directory" \
+                --file "$root/usr/src/$name.tar.xz" "$name/drivers/gpu/drm/amd"
+            return
+            ;;
         *) name=$component ;;
     esac
-    root=$("$rdnafix" sim root "build-$version" --json 2>/dev/null) ||
-        root=$("$rdnafix" sim root "source-$version" --json 2>/dev/null) ||
-        root=$("$rdnafix" sim root "build-$component-$version" --json)
-    root=$(sed -n 's/.*"path":"\([^"]*\)".*/\1/p' <<<"$root")
-    mkdir -p "$directory"
+    root=$(root_of "build-$version" 2>/dev/null) ||
+        root=$(root_of "source-$version" 2>/dev/null) ||
+        root=$(root_of "build-$component-$version")
     tar --extract --strip-components=1 --directory "$directory" \
         --file "$(find "$root/usr/src/deb" -name "${name}_$version*.orig.tar.*" -print -quit)"
 }
@@ -49,8 +62,6 @@ all() {
         version=${series##*/}
         component=${series#patches/}
         component=${component%/*}
-        # Of the kernel there is none to make: those are written by hand.
-        [[ -f patches/$component/hooks.toml ]] || continue
         sources_of "$component" "$version" "$work/$series.source"
         mkdir -p "$work/$series"
         "$rdnafix" patch create --component "$component" --version "$version" \

@@ -3,8 +3,12 @@
 
 mod cli_common;
 
+use std::fs::File;
+use std::io::BufReader;
+
 use cli_common::release::{RELEASES, Release, release};
-use cli_common::{Comparison, alloc_probe, output, rdnafix, text};
+use cli_common::{Comparison, alloc_probe, output, rdnafix, succeed, text};
+use kfd_abi::log::{self, Domain, Event, Mtype};
 use serde_json::Value;
 
 const FINE_VRAM: [(&str, &str); 1] = [("HSA_FORCE_FINE_GRAIN_PCIE", "1")];
@@ -109,16 +113,48 @@ fn without_the_svm_api_only_fine_grained_vram_is_different() {
     assert!(changed(&comparison).contains(&"hsa pool GPU fine".to_owned()));
 }
 
+/// What a call of the probe asks of the simulated kernel, and the MTYPE that it chooses.
+fn on_a_kernel_with(parameter: Option<&str>, call: &str) -> (Domain, bool, Mtype) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let log = directory.path().join("log");
+    let mut sim = rdnafix(["sim", "--gpu", "gfx1030", "--log"]);
+    sim.arg(&log).arg("--").arg(alloc_probe()).envs(FINE_VRAM);
+    sim.envs(parameter.map(|value| ("KFDSIM_RDNA_NONCOHERENT", value)));
+    assert!(succeed(&mut sim).stdout.ends_with(b"DONE\n"));
+    let records = log::read(BufReader::new(File::open(&log).expect("a log"))).expect("a log");
+    let begin = format!("> {call}");
+    let mut events = records.iter().map(|record| &record.event);
+    assert!(events.any(|event| matches!(event, Event::Mark { text } if *text == begin)), "{call}");
+    let during = events.take_while(|event| !matches!(event, Event::Mark { .. }));
+    let memory = during.filter_map(|event| match event {
+        Event::Ioctl(ioctl) => Some(&ioctl.memory),
+        _ => None,
+    });
+    let memory: Vec<_> = memory.flatten().collect();
+    let [one] = memory[..] else { panic!("{call}: {memory:?}") };
+    (one.domain, one.coherent, one.mtype["gfx1030#0"])
+}
+
 #[test]
 fn the_variable_of_the_simulator_does_the_same_and_takes_0_and_1_only() {
-    let run = |value: &str| {
+    let (managed, fine, host) = ("hipMallocManaged", "hsa pool GPU fine", "hipHostMalloc(Default)");
+    for stock in [None, Some("0")] {
+        let asked = |call| on_a_kernel_with(stock, call);
+        assert_eq!(asked(managed), (Domain::Svm, true, Mtype::Uc), "{stock:?}");
+        assert_eq!(asked(fine), (Domain::Vram, true, Mtype::Uc), "{stock:?}");
+        assert_eq!(asked(host), (Domain::Userptr, true, Mtype::Uc), "{stock:?}");
+    }
+    let asked = |call| on_a_kernel_with(Some("1"), call);
+    assert_eq!(asked(managed), (Domain::Svm, false, Mtype::Nc));
+    assert_eq!(asked(fine), (Domain::Vram, true, Mtype::Nc));
+    assert_eq!(asked(host), (Domain::Userptr, true, Mtype::Uc), "system memory is left alone");
+
+    for value in ["-1", "2", "on"] {
         let mut sim = rdnafix(["sim", "--gpu", "gfx1030", "--"]);
-        sim.arg(alloc_probe()).env("KFDSIM_RDNA_NONCOHERENT", value);
-        output(&mut sim)
-    };
-    assert!(run("1").status.success());
-    let refused = run("-1");
-    assert_eq!(refused.status.code(), Some(78));
-    let said = text(&refused.stderr);
-    assert!(said.contains("KFDSIM_RDNA_NONCOHERENT=-1: must be 0 or 1"), "{said}");
+        let refused = output(sim.arg(alloc_probe()).env("KFDSIM_RDNA_NONCOHERENT", value));
+        assert_eq!(refused.status.code(), Some(78));
+        let said = text(&refused.stderr);
+        let wanted = format!("KFDSIM_RDNA_NONCOHERENT={value}: must be 0 or 1");
+        assert!(said.contains(&wanted), "{said}");
+    }
 }

@@ -94,7 +94,15 @@ impl Source {
         copy
     }
 
-    /// The same, patched.
+    /// The same and amdgpu_gmc.c, which no patch for 7.2 changes: what `patch create` needs.
+    pub fn to_port(&self) -> tempfile::TempDir {
+        let copy = self.copy();
+        let file = format!("{DRIVER}/amdgpu/amdgpu_gmc.c");
+        fs::copy(self.tree.join(&file), copy.path().join(&file)).expect("writable");
+        copy
+    }
+
+    /// The same as [`Source::copy`], patched.
     pub fn patched(&self) -> tempfile::TempDir {
         let copy = self.copy();
         for (path, _) in patches_of(&self.series()) {

@@ -141,6 +141,29 @@ pub fn create(component: &str, tree: &Path) -> (Output, tempfile::TempDir) {
     (output(&mut command), directory)
 }
 
+/// The same where it must refuse: what it says. It has written nothing.
+pub fn create_refuses(component: &str, tree: &Path) -> String {
+    let before = contents(tree);
+    let (made, directory) = create(component, tree);
+    let said = text(&made.stderr);
+    assert_eq!(made.status.code(), Some(125), "{}{said}", text(&made.stdout));
+    let written = fs::read_dir(directory.path()).expect("a directory").count();
+    assert!(written == 0 && contents(tree) == before, "it wrote, and said: {said}");
+    said
+}
+
+/// Makes a tree what it was: files that are new are removed.
+pub fn restore(tree: &Path, stock: &Contents) {
+    let there = contents(tree);
+    for path in there.keys().filter(|path| !stock.contains_key(*path)) {
+        fs::remove_file(tree.join(path)).expect("writable");
+    }
+    for (path, content) in stock.iter().filter(|(path, content)| there.get(*path) != Some(content))
+    {
+        fs::write(tree.join(path), content).expect("writable");
+    }
+}
+
 /// The tree after the series that is made for it. It has applied by `git apply` and by `patch`,
 /// and reversing it has left the tree as it was.
 pub fn ported(component: &str, tree: &Path) -> Contents {

@@ -50,10 +50,10 @@ pub(crate) struct SourceArgs {
 /// parameters or a statement is not as expected, nothing is written.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateArgs {
-    /// What the tree is of.
+    /// What the tree is of: clr, rocr-runtime, pytorch or linux.
     #[arg(long, value_name = "COMPONENT")]
     pub(crate) component: String,
-    /// The component's source tree, or a monorepo that holds it.
+    /// The component's source tree, or a monorepo that holds it; for linux the kernel's.
     #[arg(long, value_name = "DIR")]
     pub(crate) source: PathBuf,
     /// A directory that is made, for the file `series` and the patches.
@@ -62,7 +62,8 @@ pub(crate) struct CreateArgs {
     /// The version of the tree, which the patches then name.
     #[arg(long, value_name = "TEXT")]
     pub(crate) version: Option<String>,
-    /// Print JSON: {component, version, source, out, patches: [[NAME, SUBJECT]], left_out}.
+    /// Print JSON: {component, version, source, out, patches: [[NAME, SUBJECT]], left_out,
+    /// already_there}.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -74,12 +74,16 @@ pub(super) fn create(args: &CreateArgs) -> Result<ExitCode> {
             "out": args.out,
             "patches": patches.collect::<Vec<_>>(),
             "left_out": port.left_out,
+            "already_there": port.there,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut said = String::new();
     for function in &port.left_out {
         let _ = writeln!(said, "left out, the tree has no use for it: {function}");
+    }
+    for subject in &port.there {
+        let _ = writeln!(said, "left out, the tree has it already: {subject}");
     }
     let _ = writeln!(
         said,

@@ -104,7 +104,8 @@ fn sources(
     if !series.contains(&numbers) {
         lacks.push(format!(
             "there are no patches for Linux {release}, only for Debian's {}: boot one of these, \
-             or name it with --kernel",
+             or name it with --kernel; `rdnafix patch create --component linux` makes patches for \
+             the source of another one, to be built by hand (docs/kernel.md)",
             series.join(", ")
         ));
         return Ok(None);
@@ -232,6 +233,7 @@ mod tests {
         let error = check(&kernel, Path::new("/")).unwrap_err().to_string();
         assert!(error.contains("no patches for Linux 5.15.0-1-generic"), "{error}");
         assert!(error.contains("6.1, 6.12, 7.2"), "{error}");
+        assert!(error.contains("`rdnafix patch create --component linux`"), "{error}");
         assert!(error.contains("nothing was changed"), "{error}");
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use anyhow::{Result, bail};
 use tree_sitter::Node;
 
+use super::find::line_of;
 use super::syntax::{Definition, Source, Token};
 
 /// A statement that an anchor describes.
@@ -40,7 +41,7 @@ pub(crate) fn find<'a>(
         let mut captures = Vec::new();
         // A statement and the first one inside it may begin alike: the outer one is meant.
         let same = found.last().is_some_and(|last| last.node.start_byte() == node.start_byte());
-        if !same && matches(&wanted, &tokens, source.text(), &mut captures) {
+        if !same && matches(&wanted, &tokens, source.text(), &mut captures).is_some() {
             found.push(Statement { node, captures });
         }
     }
@@ -52,24 +53,53 @@ pub(crate) fn find<'a>(
     Ok(found.pop())
 }
 
-/// Whether the tokens begin as wanted.
+/// The one place in a node that has these tokens.
+///
+/// # Errors
+/// Where there is none, or more than one: the lines.
+pub(crate) fn part(
+    source: &Source,
+    node: Node<'_>,
+    part: &str,
+    names: &[(String, String)],
+) -> Result<Range<usize>> {
+    let wanted = parse(part, names)?;
+    let tokens = source.tokens(node, usize::MAX);
+    let places = (0..tokens.len()).filter_map(|first| {
+        let rest = matches(&wanted, &tokens[first..], source.text(), &mut Vec::new())?;
+        let last = tokens.len() - rest - 1;
+        Some(tokens[first].range.start..tokens[last].range.end)
+    });
+    let found: Vec<Range<usize>> = places.collect();
+    let line = |found: &Range<usize>| line_of(source.text(), found.start).to_string();
+    match &found[..] {
+        [one] => Ok(one.clone()),
+        [] => bail!("line {}: no `{part}` there", node.start_position().row + 1),
+        _ => bail!(
+            "lines {}: more than one `{part}` there",
+            found.iter().map(line).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+/// How many tokens are left behind those that were wanted, where they begin so.
 fn matches(
     wanted: &[Wanted],
     tokens: &[Token],
     text: &[u8],
     captures: &mut Vec<(String, String)>,
-) -> bool {
-    let Some((first, rest)) = wanted.split_first() else { return true };
+) -> Option<usize> {
+    let Some((first, rest)) = wanted.split_first() else { return Some(tokens.len()) };
     match first {
         Wanted::Word(word) => {
-            tokens.first().is_some_and(|token| token.text == *word)
-                && matches(rest, &tokens[1..], text, captures)
+            tokens.first().filter(|token| token.text == *word)?;
+            matches(rest, &tokens[1..], text, captures)
         }
-        Wanted::Any(name) => (1..=expression(tokens)).any(|end| {
+        Wanted::Any(name) => (1..=expression(tokens)).find_map(|end| {
             let range = tokens[0].range.start..tokens[end - 1].range.end;
             captures.push((name.clone(), on_one_line(text, range)));
             let found = matches(rest, &tokens[end..], text, captures);
-            if !found {
+            if found.is_none() {
                 captures.pop();
             }
             found

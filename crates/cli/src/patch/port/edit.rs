@@ -19,9 +19,9 @@ struct Splice {
 ///
 /// # Errors
 /// Where the anchor is there more than once, or shares its line with other code.
-pub(crate) fn edited(found: &Found, edit: &Edit) -> Result<Sought<Vec<u8>>> {
+pub(crate) fn edited(found: &Found, edit: &Edit, as_it_stands: bool) -> Result<Sought<Vec<u8>>> {
     let text = found.source.text();
-    let splice = match splice(found, edit)? {
+    let splice = match splice(found, edit, as_it_stands)? {
         Sought::Found(splice) => splice,
         Sought::Missing(what) => return Ok(Sought::Missing(what)),
     };
@@ -29,42 +29,64 @@ pub(crate) fn edited(found: &Found, edit: &Edit) -> Result<Sought<Vec<u8>>> {
     changed.extend_from_slice(splice.text.as_bytes());
     changed.extend_from_slice(&text[splice.range.end..]);
     if let Some(header) = &edit.include {
-        let line = format!("#include \"{header}\"");
+        let (line, kind) = if header.starts_with('<') {
+            (format!("#include {header}"), "system_lib_string")
+        } else {
+            (format!("#include \"{header}\""), "string_literal")
+        };
         if memchr::memmem::find(text, line.as_bytes()).is_none() {
-            let end = found.source.after_includes(&found.function);
+            let end = found.source.after_includes(&found.function, kind);
             let end = end.with_context(|| format!("{}: no #include before it", at(found)))?;
             let offset = after_line(text, end);
-            let line = in_the_style_of(text, &line, "");
+            let line = in_the_style_of(text, &line, "", true);
             changed.splice(offset..offset, line.into_bytes());
         }
     }
     Ok(Sought::Found(changed))
 }
 
-/// The text of a file that is not C++, with a line more.
+/// Whether a function has this code, blanks apart.
+pub(crate) fn has(found: &Found, code: &str) -> bool {
+    let packed = |text: &[u8]| -> Vec<u8> {
+        text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
+    };
+    let function = packed(&found.source.text()[found.function.range.clone()]);
+    memchr::memmem::find(&function, &packed(code.as_bytes())).is_some()
+}
+
+/// The text of a file with a line more or another.
 ///
 /// # Errors
-/// Where the line to put it before is not there once.
+/// Where the line that it goes by is not there once.
 pub(crate) fn with_line(text: &[u8], line: &Line) -> Result<Vec<u8>> {
     let lossy = String::from_utf8_lossy(text);
     let lines: Vec<(usize, &str)> =
-        lossy.lines().enumerate().filter(|(_, there)| there.trim() == line.before).collect();
+        lossy.lines().enumerate().filter(|(_, there)| there.trim() == line.anchor).collect();
     let &[(index, _)] = &lines[..] else {
         let all: Vec<String> = lines.iter().map(|(index, _)| (index + 1).to_string()).collect();
         let lines = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
-        bail!("looked for one line `{}`; there: {lines}", line.before);
+        bail!("looked for one line `{}`; there: {lines}", line.anchor);
     };
     let mut ends = memchr::memchr_iter(b'\n', text);
-    let offset = index.checked_sub(1).and_then(|index| ends.nth(index)).map_or(0, |end| end + 1);
-    let insert = in_the_style_of(text, &line.insert, "");
-    Ok([&text[..offset], insert.as_bytes(), &text[offset..]].concat())
+    let start = index.checked_sub(1).and_then(|index| ends.nth(index)).map_or(0, |end| end + 1);
+    let end = after_line(text, start + 1);
+    if !text[..end].ends_with(b"\n") {
+        bail!("line {}: `{}` has no line end", index + 1, line.anchor);
+    }
+    let (start, end) = match line.place {
+        Place::After => (end, end),
+        Place::Replace => (start, end),
+        _ => (start, start),
+    };
+    let insert = in_the_style_of(text, &line.insert, "", true);
+    Ok([&text[..start], insert.as_bytes(), &text[end..]].concat())
 }
 
 fn at(found: &Found) -> String {
     format!("{}:{}", found.file.display(), found.function.line)
 }
 
-fn splice(found: &Found, edit: &Edit) -> Result<Sought<Splice>> {
+fn splice(found: &Found, edit: &Edit, as_it_stands: bool) -> Result<Sought<Splice>> {
     let text = found.source.text();
     let function = &found.function;
     let mut names: Vec<(String, String)> =
@@ -83,31 +105,43 @@ fn splice(found: &Found, edit: &Edit) -> Result<Sought<Splice>> {
         names.extend(statement.captures);
         anchored = Some(statement.node);
     }
-    let packed = |text: &[u8]| -> Vec<u8> {
-        text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
-    };
-    let body = packed(&text[function.range.clone()]);
-    let lacks = |code: &&String| memchr::memmem::find(&body, &packed(code.as_bytes())).is_none();
-    if let Some(code) = edit.uses.iter().find(lacks) {
-        let name = &found.signature.name;
+    let name = &found.signature.name;
+    if let Some(code) = edit.uses.iter().find(|code| !has(found, code)) {
         let what = format!("{}: {name} has no `{code}`, which the hook uses", at(found));
         return Ok(Sought::Missing(what));
+    }
+    if let Some(code) = edit.lacks.iter().find(|code| has(found, code)) {
+        let what = format!("{}: {name} has `{code}`, which the hook is not for", at(found));
+        return Ok(Sought::Missing(what));
+    }
+    if let Some(part) = &edit.part {
+        let whole = anchored.or_else(|| found.source.node(function));
+        let whole = whole.with_context(|| format!("{}: no function", at(found)))?;
+        let range = anchor::part(&found.source, whole, part, &names)
+            .with_context(|| format!("{}: {name}", found.file.display()))?;
+        let line = &text[start_of_line(text, whole.start_byte())..whole.start_byte()];
+        let indentation = String::from_utf8_lossy(line).into_owned();
+        let insert = filled(found, &edit.insert, &names)?;
+        let insert = in_the_style_of(text, &insert, &indentation, as_it_stands);
+        let text = insert.trim().to_owned();
+        return Ok(Sought::Found(Splice { range, text }));
     }
     if edit.place == Place::Outside {
         let offset = above_comments(text, start_of_line(text, function.range.start));
         let insert = filled(found, &edit.insert, &names)? + "\n";
-        let text = in_the_style_of(text, &insert, "");
+        let text = in_the_style_of(text, &insert, "", as_it_stands);
         return Ok(Sought::Found(Splice { range: offset..offset, text }));
     }
     let what = || edit.anchor.clone().unwrap_or_else(|| found.signature.name.clone());
     let node = match edit.place {
         Place::First => {
             let block = match anchored {
+                Some(node) if node.kind() == "case_statement" => Some(node),
                 Some(node) => node.child_by_field_name("consequence"),
                 None => found.source.body(function),
             };
             block
-                .filter(|block| block.kind() == "compound_statement")
+                .filter(|block| ["compound_statement", "case_statement"].contains(&block.kind()))
                 .and_then(first_in)
                 .with_context(|| format!("{}: no statement in `{}`", at(found), what()))?
         }
@@ -128,7 +162,7 @@ fn splice(found: &Found, edit: &Edit) -> Result<Sought<Splice>> {
         Place::Replace => start_of_line(text, statement.start)..after_line(text, statement.end),
         _ => start_of_line(text, statement.start)..start_of_line(text, statement.start),
     };
-    let text = in_the_style_of(text, &insert, &indentation);
+    let text = in_the_style_of(text, &insert, &indentation, as_it_stands);
     Ok(Sought::Found(Splice { range, text }))
 }
 
@@ -139,7 +173,7 @@ fn on_own_lines(text: &[u8], statement: &Range<usize>, insert: &str) -> Splice {
     let outer = &line[..line.len() - line.trim_start().len()];
     let indentation = format!("{outer}{}", if outer.starts_with('\t') { "\t" } else { "  " });
     let end = if has_crlf(text) { "\r\n" } else { "\n" };
-    let insert = in_the_style_of(text, insert, &indentation);
+    let insert = in_the_style_of(text, insert, &indentation, false);
     Splice {
         range: start + line.trim_end().len()..statement.start,
         text: format!("{end}{insert}{indentation}"),
@@ -162,10 +196,11 @@ fn filled(found: &Found, insert: &str, names: &[(String, String)]) -> Result<Str
     Ok(text)
 }
 
-/// Indented by tabs where the anchor is, but for directives, and with CRLF where the file has it.
-fn in_the_style_of(text: &[u8], insert: &str, indentation: &str) -> String {
+/// Indented by tabs where the anchor is, unless it is `as_it_stands`, but for directives, and
+/// with CRLF where the file has it.
+fn in_the_style_of(text: &[u8], insert: &str, indentation: &str, as_it_stands: bool) -> String {
     let end = if has_crlf(text) { "\r\n" } else { "\n" };
-    let tabs = indentation.starts_with('\t');
+    let tabs = indentation.starts_with('\t') && !as_it_stands;
     let mut styled = String::new();
     for line in insert.strip_suffix('\n').unwrap_or(insert).split('\n') {
         let code = line.trim_start_matches(' ');

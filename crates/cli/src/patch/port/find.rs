@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use memchr::memmem;
 use walkdir::WalkDir;
 
+use super::hooks::Hooks;
 use super::syntax::{Definition, Signature, Source};
 
 /// Directories of a component that hold no code of the runtime itself.
@@ -27,12 +28,10 @@ const NOT_THE_RUNTIME: [&str; 10] = [
     "opencl",
 ];
 
-/// What the tree may hold of this project only if it is patched.
-const MARK: &str = "rdnafix";
-
 /// The files of a component, by their paths from the root of the tree that was named.
 pub(crate) struct Files {
     root: PathBuf,
+    mark: String,
     /// C++ files and the few others that are read, as they are by now.
     texts: BTreeMap<PathBuf, Rc<[u8]>>,
     before: BTreeMap<PathBuf, Option<Rc<[u8]>>>,
@@ -69,18 +68,21 @@ impl Files {
     ///
     /// # Errors
     /// Where it is no directory, or cannot be read.
-    pub(crate) fn of(root: &Path, within: &[String]) -> Result<Self> {
+    pub(crate) fn of(root: &Path, hooks: &Hooks) -> Result<Self> {
         if !root.is_dir() {
             bail!("--source '{}': is no directory", root.display());
         }
-        let top = within.iter().map(|below| root.join(below)).find(|path| path.is_dir());
+        let top = hooks.within.iter().map(|below| root.join(below)).find(|path| path.is_dir());
         let wanted = |entry: &walkdir::DirEntry| {
             let name = entry.file_name().to_string_lossy();
-            let skipped = name.starts_with('.') || NOT_THE_RUNTIME.contains(&&*name);
+            let skipped = name.starts_with('.')
+                || NOT_THE_RUNTIME.contains(&&*name)
+                || hooks.skip.iter().any(|skipped| *skipped == name);
             entry.depth() == 0 || !(entry.file_type().is_dir() && skipped)
         };
         let mut files = Self {
             root: root.to_owned(),
+            mark: hooks.mark.clone(),
             texts: BTreeMap::new(),
             before: BTreeMap::new(),
             others: Vec::new(),
@@ -132,26 +134,27 @@ impl Files {
     /// Whether a file of the component has this word; those that the patches add do not count.
     pub(crate) fn mention(&self, word: &str) -> bool {
         let finder = memmem::Finder::new(word);
-        let mut texts = self.texts.iter().filter(|(file, _)| !is_ours(file));
+        let mut texts = self.texts.iter().filter(|(file, _)| !self.is_ours(file));
         texts.any(|(_, text)| finder.find(text).is_some())
     }
 
     /// # Errors
     /// Where the tree has something of this project: the file.
     pub(crate) fn must_be_unpatched(&self) -> Result<()> {
-        let finder = memmem::Finder::new(MARK);
+        let finder = memmem::Finder::new(&self.mark);
         let text = self.texts.iter().find_map(|(file, text)| {
             let line = line_of(text, finder.find(text)?);
             Some(format!("{}:{line}", file.display()))
         });
         let named = || {
-            let file = self.texts.keys().find(|file| is_ours(file));
+            let file = self.texts.keys().find(|file| self.is_ours(file));
             file.map(|file| file.display().to_string())
         };
         if let Some(place) = text.or_else(named) {
             bail!(
-                "{place}: has '{MARK}': {} is patched already, wholly or in part; take the \
-                 patches back first (`rdnafix patch revert`), or take a fresh tree",
+                "{place}: has '{}': {} is patched already, wholly or in part; take the patches \
+                 back first (`rdnafix patch revert`), or take a fresh tree",
+                self.mark,
                 self.root.display()
             );
         }
@@ -256,6 +259,11 @@ impl Files {
         Ok(source)
     }
 
+    /// By its name alone: a file that the patches add.
+    fn is_ours(&self, file: &Path) -> bool {
+        file.file_name().is_some_and(|name| name.to_string_lossy().contains(&self.mark))
+    }
+
     fn not_followed(&self) -> String {
         match self.links {
             0 => String::new(),
@@ -269,11 +277,6 @@ impl Files {
 fn read(root: &Path, file: &Path) -> Result<Vec<u8>> {
     let path = root.join(file);
     fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// By its name alone: a file that the patches add.
-fn is_ours(file: &Path) -> bool {
-    file.file_name().is_some_and(|name| name.to_string_lossy().contains(MARK))
 }
 
 fn is_header(extension: &OsStr) -> bool {

@@ -33,15 +33,36 @@ pub(crate) fn file_name(number: usize, subject: &str) -> String {
     format!("{}.patch", name.trim_end_matches(['.', '-']))
 }
 
-/// Everything before the first file.
-pub(crate) fn head(idea: &Idea, applies_to: &str) -> String {
+/// Everything before the first file. In kernel style the description is the message, and the
+/// fields stand where trailers do.
+pub(crate) fn head(idea: &Idea, applies_to: &str, kernel_style: bool) -> String {
     let mut head = format!(
         "From {:040} Mon Sep 17 00:00:00 2001\nFrom: rdnafix project\nDate: {DATE}\n\
-         Subject: [PATCH] {}\n\nDescription:",
+         Subject: [PATCH] {}\n\n",
         0, idea.subject
     );
+    if kernel_style {
+        let _ = writeln!(head, "{}\n", idea.description.trim());
+    } else {
+        describe(&mut head, &idea.description);
+    }
+    let _ = writeln!(head, "Origin: other, rdnafix\nForwarded: {}", idea.forwarded);
+    if let Some(release) = &idea.applied_upstream {
+        let _ = writeln!(head, "Applied-Upstream: {release}");
+    }
+    let _ = writeln!(head, "Applies-To: {applies_to}");
+    if let Some(bug) = &idea.bug {
+        let _ = writeln!(head, "Bug: {bug}");
+    }
+    head.push_str("---\n\n");
+    head
+}
+
+/// The field `Description`, filled as git fills a message.
+fn describe(head: &mut String, description: &str) {
+    head.push_str("Description:");
     let mut width = "Description:".len();
-    for word in idea.description.split_whitespace() {
+    for word in description.split_whitespace() {
         if width + 1 + word.len() > WIDTH {
             head.push('\n');
             width = 0;
@@ -49,12 +70,7 @@ pub(crate) fn head(idea: &Idea, applies_to: &str) -> String {
         let _ = write!(head, " {word}");
         width += 1 + word.len();
     }
-    let _ = write!(head, "\nOrigin: other, rdnafix\nForwarded: no\nApplies-To: {applies_to}\n");
-    if let Some(bug) = &idea.bug {
-        let _ = writeln!(head, "Bug: {bug}");
-    }
-    head.push_str("---\n\n");
-    head
+    head.push('\n');
 }
 
 /// One file that was changed or, where there is no old text, added.

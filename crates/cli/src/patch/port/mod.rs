@@ -34,6 +34,18 @@ pub(crate) struct Port {
     pub(crate) patches: Vec<Made>,
     /// What the tree's release lacks, so that no hook is needed there.
     pub(crate) left_out: Vec<String>,
+    /// Subjects of the patches that would change nothing, so that they are not made.
+    pub(crate) there: Vec<String>,
+}
+
+/// What becomes of an edit and those that stand in for it.
+enum Outcome {
+    /// A file after it.
+    Changed(PathBuf, Vec<u8>),
+    /// The tree's release lacks what they are about.
+    NoUse,
+    /// The tree has what they are for.
+    There,
 }
 
 /// Makes the patches of a component for a tree.
@@ -51,21 +63,29 @@ pub(crate) fn is_there_for(component: &str) -> bool {
 }
 
 fn make(hooks: &Hooks, source: &Path, applies_to: &str) -> Result<Port> {
-    let mut files = Files::of(source, &hooks.within)?;
+    let mut files = Files::of(source, hooks)?;
     files.must_be_unpatched()?;
-    let mut port = Port { patches: Vec::new(), left_out: Vec::new() };
+    let mut port = Port { patches: Vec::new(), left_out: Vec::new(), there: Vec::new() };
     // First in the tree as it is, so that an error names its lines and not those after an edit.
     for idea in &hooks.patch {
         for choice in idea.choices() {
-            if edited(&files, choice).with_context(|| nothing(idea))?.is_none() {
-                port.left_out.extend(choice.first().map(|edit| edit.function[0].clone()));
+            match edited(&files, choice, hooks.kernel_style).with_context(|| nothing(idea))? {
+                Outcome::Changed(..) | Outcome::There => {}
+                Outcome::NoUse => {
+                    port.left_out.extend(choice.first().map(|edit| edit.function[0].clone()));
+                }
             }
         }
     }
-    for (index, idea) in hooks.patch.iter().enumerate() {
+    for idea in &hooks.patch {
         apply(hooks, idea, &mut files).with_context(|| nothing(idea))?;
-        let mut text = format::head(idea, applies_to).into_bytes();
-        for change in files.take_changes() {
+        let changes = files.take_changes();
+        if changes.is_empty() {
+            port.there.push(idea.subject.clone());
+            continue;
+        }
+        let mut text = format::head(idea, applies_to, hooks.kernel_style).into_bytes();
+        for change in changes {
             let mode = source.join(&change.file).metadata().map(|there| there.permissions().mode());
             let executable = mode.is_ok_and(|mode| mode & 0o100 != 0);
             text.extend(format::diff(
@@ -75,7 +95,8 @@ fn make(hooks: &Hooks, source: &Path, applies_to: &str) -> Result<Port> {
                 executable,
             )?);
         }
-        port.patches.push(Made { name: format::file_name(index + 1, &idea.subject), text });
+        let name = format::file_name(port.patches.len() + 1, &idea.subject);
+        port.patches.push(Made { name, text });
     }
     Ok(port)
 }
@@ -86,13 +107,14 @@ fn nothing(idea: &Idea) -> String {
 
 fn apply(hooks: &Hooks, idea: &Idea, files: &mut Files) -> Result<()> {
     for header in &idea.add {
-        let beside = files.ending_with(&hooks.headers_beside)?;
+        let beside = hooks.headers_beside.as_deref().context("no headers-beside")?;
+        let beside = files.ending_with(beside)?;
         let content = PATCHES.get_file(header).with_context(|| format!("no patches/{header}"))?;
         let name = header.rsplit('/').next().unwrap_or(header);
         files.set(beside.with_file_name(name), content.contents().to_vec());
     }
     for choice in idea.choices() {
-        if let Some((file, text)) = edited(files, choice)? {
+        if let Outcome::Changed(file, text) = edited(files, choice, hooks.kernel_style)? {
             files.set(file, text);
         }
     }
@@ -105,12 +127,11 @@ fn apply(hooks: &Hooks, idea: &Idea, files: &mut Files) -> Result<()> {
     Ok(())
 }
 
-/// A file after the first of these edits that has its place; `None` where the tree's release
-/// lacks what they are about.
-fn edited(files: &Files, choice: &[Edit]) -> Result<Option<(PathBuf, Vec<u8>)>> {
+/// A file after the first of these edits that has its place.
+fn edited(files: &Files, choice: &[Edit], as_it_stands: bool) -> Result<Outcome> {
     let word = choice.first().and_then(|edit| edit.only_with.as_deref());
     if word.is_some_and(|word| !files.mention(word)) {
-        return Ok(None);
+        return Ok(Outcome::NoUse);
     }
     let mut missing = Vec::new();
     for edit in choice {
@@ -121,8 +142,11 @@ fn edited(files: &Files, choice: &[Edit]) -> Result<Option<(PathBuf, Vec<u8>)>> 
                 continue;
             }
         };
-        match edit::edited(&place, edit)? {
-            Sought::Found(text) => return Ok(Some((place.file, text))),
+        if edit.already.as_ref().is_some_and(|code| edit::has(&place, code)) {
+            return Ok(Outcome::There);
+        }
+        match edit::edited(&place, edit, as_it_stands)? {
+            Sought::Found(text) => return Ok(Outcome::Changed(place.file, text)),
             Sought::Missing(what) => missing.push(what),
         }
     }

@@ -1,5 +1,6 @@
 //! A C++ source file as a syntax tree: which functions it defines, and the statements in them.
-//! Formatting and comments make no difference. Changes nothing.
+//! Formatting and comments make no difference. C of the kernel is read as C++: a function that is
+//! none there is not found, which is an error. Changes nothing.
 
 use std::ops::Range;
 
@@ -125,17 +126,21 @@ impl Source {
 
     /// The body of a function: its block with the braces.
     pub(crate) fn body(&self, of: &Definition) -> Option<Node<'_>> {
-        let node = self.root().descendant_for_byte_range(of.range.start, of.range.end)?;
-        let body = node.child_by_field_name("body")?;
+        let body = self.node(of)?.child_by_field_name("body")?;
         (body.kind() == "compound_statement").then_some(body)
     }
 
-    /// The end of the last `#include` before a function, of one with quotes where there is one,
-    /// under no `#if` that the function is not under, too.
-    pub(crate) fn after_includes(&self, of: &Definition) -> Option<usize> {
-        let function = self.root().descendant_for_byte_range(of.range.start, of.range.end)?;
+    /// A function, with its parameters and its body.
+    pub(crate) fn node(&self, of: &Definition) -> Option<Node<'_>> {
+        self.root().descendant_for_byte_range(of.range.start, of.range.end)
+    }
+
+    /// The end of the last `#include` before a function, of one with such a path (`string_literal`
+    /// or `system_lib_string`) where there is one, under no `#if` that the function is not under.
+    pub(crate) fn after_includes(&self, of: &Definition, kind: &str) -> Option<usize> {
+        let function = self.node(of)?;
         let conditions = self.conditions(function);
-        let (mut quoted, mut any) = (None, None);
+        let (mut alike, mut any) = (None, None);
         each(self.root(), &mut |node| {
             if node.kind() != "preproc_include"
                 || node.end_byte() > of.range.start
@@ -145,11 +150,11 @@ impl Source {
             }
             any = Some(node.end_byte());
             let path = node.child_by_field_name("path");
-            if path.is_some_and(|path| path.kind() == "string_literal") {
-                quoted = any;
+            if path.is_some_and(|path| path.kind() == kind) {
+                alike = any;
             }
         });
-        quoted.or(any)
+        alike.or(any)
     }
 
     /// What a node is under, as `#ifndef X`.
@@ -218,10 +223,12 @@ impl Source {
     }
 }
 
-/// The statements of a block, without the comments before the first.
+/// The first statement of a block, or behind a `case` label; comments are none.
 pub(crate) fn first_in(block: Node<'_>) -> Option<Node<'_>> {
     let mut cursor = block.walk();
-    block.named_children(&mut cursor).find(|node| node.kind() != "comment")
+    let begins = if block.kind() == "case_statement" { ":" } else { "{" };
+    let inside = block.children(&mut cursor).skip_while(|node| node.kind() != begins);
+    inside.filter(Node::is_named).find(|node| node.kind() != "comment")
 }
 
 /// Does something with a node and all below it.
@@ -328,9 +335,13 @@ mod tests {
         let source = source();
         let ends = |name: &str| {
             let function = source.definitions(name).next().unwrap();
-            TEXT[..source.after_includes(function).unwrap()].trim_end().to_owned()
+            let end = |kind| source.after_includes(function, kind).unwrap();
+            TEXT[..end("string_literal")].trim_end().to_owned()
         };
         assert!(ends("Device::Set").ends_with("\"b.h\""));
+        let function = source.definitions("Device::Set").next().unwrap();
+        let end = source.after_includes(function, "system_lib_string").unwrap();
+        assert!(TEXT[..end].trim_end().ends_with("<a.h>"));
         // What is included on a condition of its own is nothing to go by.
         assert!(ends("under").ends_with("\"d.h\""));
     }

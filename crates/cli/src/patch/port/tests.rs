@@ -247,3 +247,124 @@ fn symbolic_links_are_not_followed_and_said() {
     let error = format!("{:#}", port_tree(root.path()).err().unwrap());
     assert!(error.contains("(1 symbolic links to files were not followed"), "{error}");
 }
+
+const KERNEL: &str = r#"
+within = []
+skip = ["display"]
+mark = "rdna_"
+kernel-style = true
+[[patch]]
+subject = "drm/amdgpu: turn it off"
+description = """
+Two paragraphs, which stay
+
+as they are.
+"""
+applied-upstream = "7.2"
+[[patch.edit]]
+function = ["set(struct device *adev)"]
+already = "version >= VERSION(10, 1)"
+place = "within"
+anchor = "bool retry ="
+part = "version >= VERSION(@major@, 3)"
+insert = "version >= VERSION(10, 1)"
+[[patch]]
+subject = "drm/amdgpu: ask"
+description = "Ask."
+[[patch.line]]
+file = "gmc.h"
+place = "after"
+anchor = "int noretry;"
+insert = "\tbool rdna_nc;"
+[[patch.edit]]
+function = ["set(struct device *adev)"]
+include = "<linux/ask.h>"
+place = "first"
+anchor = "default: flags |= NC;"
+lacks = ["old"]
+insert = """
+if (ask(@adev@) &&
+    adev->ours)
+	return;
+"""
+[[patch.edit]] # the parameters
+function = ["set(struct device *adev)"]
+place = "within"
+part = "(struct device *@adev@)"
+insert = """
+(struct device *@adev@,
+	 int more)
+"""
+"#;
+
+const DRIVER: &str = "#include <linux/a.h>\n#include \"b.h\"\n\nvoid set(struct device *dev)\n{\n\
+\tint version = dev->version;\n\tbool retry = (version == VERSION(9, 0) ||\n\t\t      version >= VERSION(10, 3));\n\n\
+\tswitch (version) {\n\tcase 1:\n\t\tflags |= UC;\n\t\tbreak;\n\tdefault:\n\t\tflags |= NC;\n\t}\n}\n";
+
+fn port_driver(text: &str) -> Result<super::Port, String> {
+    port_with_header(text, "struct gmc {\n\tint noretry;\n};\n")
+}
+
+fn port_with_header(text: &str, header: &str) -> Result<super::Port, String> {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "amdgpu/gmc.c", text);
+    write(root.path(), "amdgpu/gmc.h", header);
+    // Not read: it has the same function.
+    write(root.path(), "display/gmc.c", text);
+    let hooks: Hooks = toml::from_str(KERNEL).unwrap();
+    make(&hooks, root.path(), "linux 9.9").map_err(|error| format!("{error:#}"))
+}
+
+#[test]
+fn a_kernel_patch_is_in_kernel_style() {
+    let made = port_driver(DRIVER).unwrap().patches;
+    let text = |index: usize| String::from_utf8(made[index].text.clone()).unwrap();
+    let message = "\nSubject: [PATCH] drm/amdgpu: turn it off\n\nTwo paragraphs, which stay\n\nas they are.\n\n\
+                   Origin: other, rdnafix\nForwarded: no\nApplied-Upstream: 7.2\nApplies-To: linux 9.9\n---\n\ndiff";
+    assert!(text(0).contains(message), "{}", text(0));
+    let part = "-\t\t      version >= VERSION(10, 3));\n+\t\t      version >= VERSION(10, 1));\n";
+    assert!(text(0).contains(part), "{}", text(0));
+    for part in [
+        " #include <linux/a.h>\n+#include <linux/ask.h>\n #include \"b.h\"\n",
+        // The blanks that align stay blanks.
+        " \tdefault:\n+\t\tif (ask(dev) &&\n+\t\t    adev->ours)\n+\t\t\treturn;\n \t\tflags |= NC;\n",
+        "-void set(struct device *dev)\n+void set(struct device *dev,\n+\t int more)\n",
+        " \tint noretry;\n+\tbool rdna_nc;\n",
+    ] {
+        assert!(text(1).contains(part), "{part} in: {}", text(1));
+    }
+}
+
+#[test]
+fn a_patch_that_the_tree_has_is_left_out_and_the_others_are_counted_without_it() {
+    let error = port_driver(&DRIVER.replace("b.h", "rdna_.h")).err().unwrap();
+    assert!(error.starts_with("amdgpu/gmc.c:2: has 'rdna_'"), "{error}");
+    let port = port_driver(&DRIVER.replace("(10, 3)", "(10, 1)")).unwrap();
+    assert_eq!(port.there, ["drm/amdgpu: turn it off"]);
+    let [made] = &port.patches[..] else { panic!("one patch") };
+    assert_eq!(made.name, "0001-drm-amdgpu-ask.patch");
+}
+
+#[test]
+fn a_part_of_a_statement_that_is_not_there_once_is_refused() {
+    let refused = |from: &str, to: &str, wanted: &str| {
+        let error = port_driver(&DRIVER.replace(from, to)).err().unwrap();
+        assert!(error.contains(wanted) && error.contains("nothing is written"), "{error}");
+    };
+    refused("(10, 3)", "(10, 4)", "amdgpu/gmc.c: set: line 7: no `version >= VERSION(@major@, 3)`");
+    refused(
+        "version == VERSION(9, 0)",
+        "version >= VERSION(9, 3)",
+        "amdgpu/gmc.c: set: lines 7, 8: more than one `version >= VERSION(@major@, 3)` there",
+    );
+    refused(
+        "bool retry",
+        "bool old",
+        "amdgpu/gmc.c:4: set has no statement that begins with `bool",
+    );
+    refused(
+        "bool retry",
+        "int old;\n\tbool retry",
+        "amdgpu/gmc.c:4: set has `old`, which the hook is not for",
+    );
+}
