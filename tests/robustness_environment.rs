@@ -11,10 +11,11 @@ use common::Run;
 use common::pair::{Pair, hip_program, pair, same, skipped, with_stand_in};
 
 /// Every variable that the library reads.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     "RDNAFIX_POLICY",
     "RDNAFIX_LOG",
     "RDNAFIX_REPORT",
+    "RDNAFIX_SUMMARY_FILE",
     "RDNAFIX_DENY",
     "RDNAFIX_ALLOW",
     "RDNAFIX_MIN_BYTES",

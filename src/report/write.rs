@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use policy::{GfxTarget, Reason};
@@ -38,19 +39,24 @@ pub(super) extern "C" fn at_exit() {
 }
 
 fn write() {
-    let Some(path) = &config::get().report else { return };
     let (rows, unseen) = (rows(), unseen());
     if rows.is_empty() && unseen.is_empty() {
         return; // A process that asked nothing of a GPU.
     }
     let line = render(&rows, &unseen);
-    let written = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .and_then(|mut file| file.write_all(line.as_bytes()));
-    if let Err(error) = written {
+    let config = config::get();
+    let append = |path: &Path, create: bool| {
+        let mut file = std::fs::OpenOptions::new().append(true).create(create).open(path)?;
+        file.write_all(line.as_bytes())
+    };
+    if let Some(path) = &config.report
+        && let Err(error) = append(path, true)
+    {
         tracing::error!("RDNAFIX_REPORT: cannot write {}: {error}", path.display());
+    }
+    for file in &config.summary_files {
+        // Gone where `rdnafix run` has ended before this process: nobody waits for it then.
+        let _ = append(file, false);
     }
 }
 
