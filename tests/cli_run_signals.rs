@@ -170,24 +170,26 @@ fn a_program_that_ends_by_a_real_time_signal_ends_rdnafix_so() {
     assert_eq!(output(&mut command).status.signal(), Some(35));
 }
 
+/// What has python do something and become `rdnafix run --summary` of a shell script.
+fn after(python: &str, script: &str) -> Option<i32> {
+    let python = format!("{python}; import os, sys; os.execv(sys.argv[1], sys.argv[1:])");
+    let mut command = cli_common::clean("/usr/bin/python3");
+    command.args(["-c", &python]).arg(release("rdnafix"));
+    command.args(["run", "--summary", "--", "sh", "-c", script]);
+    output(&mut command).status.code()
+}
+
 #[test]
 fn an_alarm_that_was_set_before_reaches_the_program() {
     // `perl -e 'alarm N; exec ...'` is an old way to say timeout.
-    let mut command = cli_common::clean("/usr/bin/python3");
-    let alarm = "import os, signal, sys; signal.alarm(1); os.execv(sys.argv[1], sys.argv[1:])";
-    command.args(["-c", alarm]).arg(release("rdnafix"));
-    command.args(["run", "--summary", "--", "sleep", "30"]);
-    assert_eq!(output(&mut command).status.signal(), Some(libc::SIGALRM));
+    let script = "trap 'exit 8' ALRM; sleep 30 >&- 2>&- & wait";
+    assert_eq!(after("import signal; signal.alarm(1)", script), Some(8));
 }
 
 #[test]
 fn what_was_ignored_stays_ignored_in_the_program_and_its_end_is_still_seen() {
-    let script = format!(
-        "trap '' HUP INT CHLD; exec {} run --summary -- sh -c 'kill -HUP $$; kill -INT $$; exit 7'",
-        release("rdnafix").display()
-    );
-    let run = output(cli_common::clean("sh").args(["-c", &script]));
-    assert_eq!(run.status.code(), Some(7));
+    let ignored = "from signal import *; [signal(n, SIG_IGN) for n in [SIGHUP, SIGINT, SIGCHLD]]";
+    assert_eq!(after(ignored, "kill -HUP $$; kill -INT $$; exit 7"), Some(7));
 }
 
 /// The letter of /proc that says what a process does.

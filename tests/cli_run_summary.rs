@@ -176,3 +176,26 @@ fn without_anybody_to_read_stderr_the_program_runs_and_ends_as_it_would() {
         }
     }
 }
+
+#[test]
+fn what_took_the_place_of_the_file_for_the_summary_is_left_alone() {
+    // A process that has outlived its `rdnafix run`, where others can write.
+    let dir = tempfile::tempdir().unwrap();
+    let [victim, link, pipe] = ["victim", "link", "pipe"].map(|name| dir.path().join(name));
+    std::fs::write(&victim, "mine\n").unwrap();
+    std::os::unix::fs::symlink(&victim, &link).unwrap();
+    cli_common::succeed(std::process::Command::new("mkfifo").arg(&pipe));
+    let missing = dir.path().join("missing");
+    let files = [link.as_path(), &pipe, &missing, dir.path()].map(|file| file.to_str().unwrap());
+    let preload = ["librdnafix.so", "libkfdsim.so"].map(|name| release(name).display().to_string());
+    let mut command = cli_common::clean("sh");
+    command.args(["-c", MANAGED]).env("LD_PRELOAD", preload.join(":"));
+    command.env("RDNAFIX_SUMMARY_FILE", files.join(":")).env("RDNAFIX_LOG", "error");
+    assert_eq!(cli_common::stdout(&mut command), "");
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "mine\n");
+    assert!(!missing.exists());
+    // What is as it was is written to.
+    command.env("RDNAFIX_SUMMARY_FILE", format!("{}:{}", pipe.display(), victim.display()));
+    assert_eq!(cli_common::stdout(&mut command), "");
+    assert_eq!(lines(&victim), 1);
+}

@@ -2,7 +2,9 @@
 
 mod cli_common;
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use cli_common::{clean, rdnafix, release};
 use rexpect::session::{Options, PtySession, spawn_with_options};
@@ -134,4 +136,40 @@ fn a_program_that_leaves_the_group_still_gets_control_c() {
     shell.send_line("echo code:$?:").unwrap();
     shell.exp_string("code:6:").unwrap();
     leave(shell);
+}
+
+#[test]
+fn a_terminal_that_goes_away_is_told_to_the_program() {
+    // Of a session the kernel tells the leader alone, which is rdnafix here.
+    if clean("script").arg("--version").output().is_err() {
+        println!("SKIPPED: a terminal that goes away: script of util-linux is not installed");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let [up, told] = ["up", "told"].map(|name| dir.path().join(name));
+    let program = format!(
+        "trap 'echo >{}; exit' HUP; echo >{}; while :; do sleep 0.1; done",
+        told.display(),
+        up.display()
+    );
+    let words = format!("exec {} run -- sh -c \"{program}\"", release("rdnafix").display());
+    let mut terminal = clean("script");
+    let mut terminal = terminal
+        .args(["-qc", &words, "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(&up);
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    wait_for(&told);
+}
+
+fn wait_for(file: &Path) {
+    let there = (0..400).any(|_| {
+        std::thread::sleep(Duration::from_millis(25));
+        file.exists()
+    });
+    assert!(there, "{}", file.display());
 }

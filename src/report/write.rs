@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use policy::{GfxTarget, Reason};
@@ -45,18 +45,24 @@ fn write() {
     }
     let line = render(&rows, &unseen);
     let config = config::get();
-    let append = |path: &Path, create: bool| {
-        let mut file = std::fs::OpenOptions::new().append(true).create(create).open(path)?;
-        file.write_all(line.as_bytes())
-    };
-    if let Some(path) = &config.report
-        && let Err(error) = append(path, true)
-    {
-        tracing::error!("RDNAFIX_REPORT: cannot write {}: {error}", path.display());
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true);
+    if let Some(path) = &config.report {
+        let written = options.clone().create(true).open(path);
+        if let Err(error) = written.and_then(|mut file| file.write_all(line.as_bytes())) {
+            tracing::error!("RDNAFIX_REPORT: cannot write {}: {error}", path.display());
+        }
     }
-    for file in &config.summary_files {
-        // Gone where `rdnafix run` has ended before this process: nobody waits for it then.
-        let _ = append(file, false);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    for path in &config.summary_files {
+        // Gone where `rdnafix run` has ended before this process: nobody waits for it then, and
+        // what another user put in its place is left alone.
+        let Ok(mut file) = options.open(path) else { continue };
+        // SAFETY: geteuid takes nothing and cannot fail.
+        let own = unsafe { libc::geteuid() };
+        if file.metadata().is_ok_and(|about| about.is_file() && about.uid() == own) {
+            let _ = file.write_all(line.as_bytes());
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 /// The program, for the handler; 0 if there is none.
@@ -76,7 +77,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Result<ExitStatus>> {
     Ok(Ok(status))
 }
 
-/// Has the program end by a signal when this process, or the thread that starts it, ends.
+/// Has a program end by a signal when this process, or the thread that starts it, ends.
 pub(crate) fn end_with_parent(command: &mut Command, signal: Signal) {
     // SAFETY: prctl is async-signal-safe, and takes numbers here.
     unsafe { command.pre_exec(move || Ok(set_pdeathsig(signal)?)) };
@@ -85,9 +86,8 @@ pub(crate) fn end_with_parent(command: &mut Command, signal: Signal) {
 /// Ends this process by the signal that ended the program: a shell tells Ctrl-C from an exit code.
 /// Returns where a signal does not end it.
 pub(crate) fn end_by(signal: c_int) {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: a structure that outlives the call. The core file, if one is wanted, is the program's.
-    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    // The core file, if one is wanted, is the program's.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     set(signal, &action(libc::SIG_DFL));
     raise(signal);
 }
@@ -145,7 +145,8 @@ extern "C" fn pass_on(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void)
         let sent = matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
         // What the program sends to its group it has, and what it sends to its parent is not for it.
         let back = sent && (info.si_pid() == child || info.si_pid() == libc::getpid());
-        if !back && !(info.si_code == libc::SI_KERNEL && reached(child, signal)) {
+        let there = info.si_code == libc::SI_KERNEL && reached(child, signal);
+        if !back && !there {
             if info.si_code == libc::SI_QUEUE {
                 libc::sigqueue(child, signal, info.si_value());
             } else {

@@ -36,7 +36,7 @@ const SUMMARY_FILE: &str = "RDNAFIX_SUMMARY_FILE";
 
 /// Whether a `rdnafix run` around this one will say what was done.
 pub(crate) fn is_watched() -> bool {
-    files(env::var_os(SUMMARY_FILE).as_deref()).any(|file| file.is_file())
+    files(env::var_os(SUMMARY_FILE).as_deref()).any(Path::is_file)
 }
 
 fn files(list: Option<&OsStr>) -> impl Iterator<Item = &Path> {
