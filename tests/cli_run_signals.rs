@@ -4,7 +4,7 @@
 mod cli_common;
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ struct Run {
 }
 
 impl Run {
-    fn of(mut command: Command) -> Self {
+    fn of(command: &mut Command) -> Self {
         let mut rdnafix = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(rdnafix.stdout.take().unwrap());
         Self { rdnafix, lines }
@@ -100,7 +100,7 @@ int main() {
 fn listener() -> Run {
     let mut command = rdnafix(["run", "--summary", "--"]);
     command.arg(compile("listener", LISTENER, &[], &[]));
-    let mut run = Run::of(command);
+    let mut run = Run::of(&mut command);
     assert_eq!(run.line(), "ready");
     run
 }
@@ -152,12 +152,7 @@ fn a_signal_to_the_program_s_own_group_does_not_come_back() {
     // As a program does that ends its children and then itself, in its own way.
     let script = "trap '' TERM; kill -TERM 0; trap - TERM; sleep 1; exit 4";
     let mut command = rdnafix(["run", "--summary", "--", "sh", "-c", script]);
-    use std::os::unix::process::CommandExt;
-    let status = Run::of({
-        command.process_group(0);
-        command
-    })
-    .end();
+    let status = Run::of(command.process_group(0)).end();
     assert_eq!((status.code(), status.signal()), (Some(4), None));
 }
 
@@ -212,10 +207,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 fn a_stop_and_what_ends_it_are_for_both() {
     let mut command =
         rdnafix(["run", "--summary", "--", "sh", "-c", "echo ready; read line; exit 5"]);
-    let mut run = Run::of({
-        command.stdin(Stdio::piped());
-        command
-    });
+    let mut run = Run::of(command.stdin(Stdio::piped()));
     assert_eq!(run.line(), "ready");
     let both = [run.id(), run.program()];
     let are = |stopped: bool| both.map(state).iter().all(|state| (*state == 'T') == stopped);

@@ -27,7 +27,7 @@ pub(crate) fn find(name: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
 
 /// Why a preloaded library has no effect on a program; for a script, on what interprets it.
 pub(crate) fn unreachable(program: &Path, path: Option<&OsStr>) -> Option<String> {
-    /// More would be ELOOP (`exec_binprm` of the kernel's fs/exec.c allows 5; env starts anew).
+    /// The kernel follows 5 (`exec_binprm` of fs/exec.c), and as many again for each env.
     const MOST: usize = 10;
     let mut loaded = program.to_owned();
     for _ in 0..=MOST {

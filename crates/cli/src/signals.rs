@@ -49,15 +49,15 @@ const FROM_TERMINAL: [c_int; 7] = [
 /// # Errors
 /// A program that does not start, which is the inner result; a system call that fails.
 pub(crate) fn run(command: &mut Command) -> Result<Result<ExitStatus>> {
-    let inherited = catch_all();
     // What comes before the child is known waits until it is.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let inherited = catch_all();
+    let restore = move || inherited.iter().for_each(|(signal, action)| _ = set(*signal, action));
+    let restore_here = restore.clone();
     // SAFETY: sigaction and pthread_sigmask are async-signal-safe, and nothing is allocated.
     unsafe {
         command.pre_exec(move || {
-            for (signal, action) in &inherited {
-                set(*signal, action);
-            }
+            restore();
             Ok(before.thread_set_mask()?)
         });
     }
@@ -69,12 +69,12 @@ pub(crate) fn run(command: &mut Command) -> Result<Result<ExitStatus>> {
     }
     before.thread_set_mask()?;
     let status = match child {
-        Ok(mut child) => wait(&mut child)?,
-        Err(error) => return Ok(Err(error)),
+        Ok(mut child) => Ok(wait(&mut child)?),
+        Err(error) => Err(error),
     };
-    // From here on this process may be stopped for what it writes to a terminal.
-    set(libc::SIGTTOU, &action(libc::SIG_DFL));
-    Ok(Ok(status))
+    // There is nobody left to pass anything on to.
+    restore_here();
+    Ok(status)
 }
 
 /// Has a program end by a signal when this process, or the thread that starts it, ends.
