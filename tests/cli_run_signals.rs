@@ -79,9 +79,15 @@ impl Run {
             }
             std::thread::sleep(Duration::from_millis(25));
         }
-        // The program ends with it.
-        self.rdnafix.kill().unwrap();
         panic!("rdnafix does not end");
+    }
+}
+
+impl Drop for Run {
+    /// The program ends with it.
+    fn drop(&mut self) {
+        let _ = self.rdnafix.kill();
+        let _ = self.rdnafix.wait();
     }
 }
 

@@ -148,7 +148,7 @@ fn a_terminal_that_goes_away_is_told_to_the_program() {
     let dir = tempfile::tempdir().unwrap();
     let [up, told] = ["up", "told"].map(|name| dir.path().join(name));
     let program = format!(
-        "trap 'echo >{}; exit' HUP; echo >{}; for i in $(seq 200); do sleep 0.1; done",
+        "trap 'echo >{}; exit' HUP; echo >{}; for i in \\$(seq 200); do sleep 0.1; done",
         told.display(),
         up.display()
     );
