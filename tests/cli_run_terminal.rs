@@ -87,10 +87,10 @@ fn control_z_stops_both_and_fg_and_bg_continue_both() {
         shell.send_control('z').unwrap();
         shell.exp_string("Stopped").unwrap();
         shell
-            .send_line("ps -o stat= -p $(jobs -p) --ppid $(jobs -p) | tr '\\n' ' '; echo listed")
+            .send_line("for p in $(jobs -p) $(cat /proc/$(jobs -p)/task/*/children); do cut -d' ' -f3 /proc/$p/stat; done; echo listed")
             .unwrap();
         let states = shell.exp_string("listed").unwrap();
-        let stopped = states.split_whitespace().filter(|state| state.starts_with('T')).count();
+        let stopped = states.split_whitespace().filter(|state| *state == "T").count();
         assert_eq!(stopped, 2, "{states}");
         shell.send_line("fg").unwrap();
         shell.send_line(round).unwrap();
