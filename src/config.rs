@@ -19,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) log: Option<Log>,
     /// `RDNAFIX_REPORT`
     pub(crate) report: Option<PathBuf>,
+    /// `RDNAFIX_SUMMARY_FILE`: those of each `rdnafix run` that waits to say what was done
+    pub(crate) summary_files: Vec<PathBuf>,
     /// `RDNAFIX_DENY`: globs of file names whose calls are left alone below level `full`
     pub(crate) deny: Vec<String>,
     /// `RDNAFIX_ALLOW`: globs of file names that are taken off the built-in deny list
@@ -36,6 +38,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Whether calls are counted.
+    pub(crate) fn counts(&self) -> bool {
+        self.report.is_some() || !self.summary_files.is_empty()
+    }
+
     /// The part of a GPU's memory that may be used, if the program is to be held to one, in
     /// millionths.
     pub(crate) fn cap(&self) -> Option<u32> {
@@ -102,6 +109,9 @@ fn parse(variable: impl Fn(&'static CStr) -> Option<Vec<u8>>) -> Config {
     let path = |value: &[u8]| PathBuf::from(OsString::from_vec(value.to_vec()));
     let mut config =
         Config { report: given(c"RDNAFIX_REPORT").map(|value| path(&value)), ..Config::default() };
+    if let Some(value) = given(c"RDNAFIX_SUMMARY_FILE") {
+        config.summary_files = value.split(|byte| *byte == b':').map(path).collect();
+    }
     if let Some(value) = given(c"RDNAFIX_POLICY") {
         match std::str::from_utf8(&value).ok().and_then(Level::from_name) {
             Some(level) => config.level = level,
@@ -239,10 +249,11 @@ mod tests {
         parse(|asked| (asked == name).then(|| value.to_vec()))
     }
 
-    const ALL: [&CStr; 9] = [
+    const ALL: [&CStr; 10] = [
         c"RDNAFIX_POLICY",
         c"RDNAFIX_LOG",
         c"RDNAFIX_REPORT",
+        c"RDNAFIX_SUMMARY_FILE",
         c"RDNAFIX_DENY",
         c"RDNAFIX_ALLOW",
         c"RDNAFIX_MIN_BYTES",
@@ -344,7 +355,8 @@ mod tests {
         let junk = "x\n".repeat(1 << 19);
         for name in ALL {
             let complaints = with(name, junk.as_bytes()).complaints;
-            assert_eq!(complaints.len(), usize::from(name != c"RDNAFIX_REPORT"), "{name:?}");
+            let is_path = name == c"RDNAFIX_REPORT" || name == c"RDNAFIX_SUMMARY_FILE";
+            assert_eq!(complaints.len(), usize::from(!is_path), "{name:?}");
             assert!(complaints.iter().all(|line| line.len() < 300 && !line.contains('\n')));
         }
     }

@@ -45,7 +45,7 @@ fn constructor() {
     if !config.complaints.is_empty() || config.log.is_some() {
         log::note_stderr();
     }
-    if config.report.is_some() {
+    if config.counts() {
         fork::note_process();
         report::start();
     }

@@ -48,7 +48,7 @@ fn settle() {
     if let Some(settings) = torch::noted() {
         tracing::info!("for PyTorch: {settings}");
     }
-    let mode = if config.report.is_some() || (config.level != Level::Off && gpus::any_rdna12()) {
+    let mode = if config.counts() || (config.level != Level::Off && gpus::any_rdna12()) {
         // A panic in here would be a bug; it must not reach the program's standard error.
         std::panic::set_hook(Box::new(|panic| tracing::error!("internal error: {panic}")));
         announce(config.level);

@@ -157,6 +157,7 @@ fn every_variable_of_the_library_is_a_setting() {
     let mut settable: BTreeSet<String> =
         settings.map(|setting| setting["variable"].as_str().unwrap().to_owned()).collect();
     assert!(settable.remove("RDNAFIX_SUMMARY"), "which is the command's own");
+    assert!(read.remove("RDNAFIX_SUMMARY_FILE"), "which `rdnafix run` sets, and no user");
     assert_eq!(read, settable);
 }
 

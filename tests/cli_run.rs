@@ -3,9 +3,8 @@
 mod cli_common;
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::Output;
 
-use cli_common::{alloc_probe, compile, output, rdnafix, release, stdout, succeed, text};
+use cli_common::{alloc_probe, output, rdnafix, release, stdout, succeed, text};
 
 #[test]
 fn the_program_is_its_own_master() {
@@ -23,6 +22,18 @@ fn the_library_comes_before_what_was_preloaded_already() {
     assert_eq!(stdout(&mut rdnafix(print)), format!("{}\n", library.display()));
     assert_eq!(
         stdout(rdnafix(print).env("LD_PRELOAD", release("libkfdsim.so"))),
+        format!("{}:{}\n", library.display(), release("libkfdsim.so").display())
+    );
+}
+
+#[test]
+fn a_run_within_a_run_has_the_library_once() {
+    let library = release("librdnafix.so").canonicalize().unwrap();
+    let mut command = rdnafix(["run", "--"]);
+    command.arg(release("rdnafix")).args(["run", "--", "sh", "-c", "echo \"$LD_PRELOAD\""]);
+    assert_eq!(stdout(&mut command), format!("{}\n", library.display()));
+    assert_eq!(
+        stdout(command.env("LD_PRELOAD", release("libkfdsim.so"))),
         format!("{}:{}\n", library.display(), release("libkfdsim.so").display())
     );
 }
@@ -108,21 +119,6 @@ fn a_library_that_is_missing_is_named_with_the_way_out() {
 }
 
 #[test]
-fn a_program_that_no_library_reaches_is_warned_of_and_still_run() {
-    let program = compile(
-        "static",
-        "#include <cstdio>\nint main() { std::puts(\"ran\"); }\n",
-        &["-static"],
-        &[],
-    );
-    let output = output(rdnafix(["run", "--"]).arg(&program));
-    assert!(output.status.success());
-    assert_eq!(text(&output.stdout), "ran\n");
-    let err = text(&output.stderr);
-    assert!(err.contains("warning") && err.contains("statically linked"), "{err}");
-}
-
-#[test]
 fn help_and_version_are_no_errors() {
     for arguments in
         [&["--help"][..], &["run", "--help"], &["sim", "--help"], &["compare", "--help"]]
@@ -182,79 +178,4 @@ fn verbose_says_what_the_layers_saw_and_dlsym_adds_one() {
     let dlsym = verbose(&["--dlsym"]);
     assert!(dlsym.contains(" 2 calls rewritten"), "pinned memory too: {dlsym}");
     assert!(!dlsym.contains("handed out by dlsym: 0"), "{dlsym}");
-}
-
-/// A run of a Python program on the simulated GPU, with a summary.
-fn summarised(options: &[&str], script: &str) -> Output {
-    let script = [env!("CARGO_MANIFEST_DIR"), "/", script].concat();
-    let words = [&["run", "--summary"], options, &["--", "/usr/bin/python3", &script]].concat();
-    output(rdnafix(words).env("LD_PRELOAD", release("libkfdsim.so")))
-}
-
-#[test]
-fn the_summary_is_one_line_at_the_end() {
-    let said = |options: &[&str]| text(&summarised(options, "examples/managed.py").stderr);
-    let rewritten = "rdnafix: 1 call rewritten (hsa_amd_svm_attributes_set 1; 4.00 MiB), ";
-    assert!(said(&[]).starts_with(rewritten), "{}", said(&[]));
-    assert_eq!(said(&[]).lines().count(), 1);
-    assert!(said(&["--dry-run"]).starts_with("rdnafix: dry run: 1 call would be rewritten"));
-    assert!(said(&["--level", "off"]).starts_with("rdnafix: nothing rewritten, "));
-}
-
-#[test]
-fn without_a_terminal_there_is_no_summary_and_a_wrong_word_is_refused() {
-    let run = |options: &[&str]| rdnafix([&["run"], options, &["--", "true"]].concat());
-    assert_eq!(text(&output(&mut run(&[])).stderr), "");
-    assert!(text(&output(&mut run(&["--summary"])).stderr).contains("no process used a GPU"));
-    assert_eq!(
-        text(&output(run(&["--summary=never"]).env("RDNAFIX_SUMMARY", "always")).stderr),
-        ""
-    );
-    let refused = output(run(&[]).env("RDNAFIX_SUMMARY", "sometimes"));
-    assert_eq!(refused.status.code(), Some(125));
-    assert!(text(&refused.stderr).contains("auto, always, never"));
-}
-
-#[test]
-fn with_a_summary_the_program_is_its_own_master_too() {
-    let run =
-        |script: &str| output(&mut rdnafix(["run", "--summary", "--", "sh", "-c", script])).status;
-    assert_eq!(run("exit 7").code(), Some(7));
-    assert_eq!(run("kill -INT $$").signal(), Some(2), "a shell tells Ctrl-C from an exit code");
-    assert_eq!(run("kill -SEGV $$").signal(), Some(11));
-    // What is sent to rdnafix is for the program.
-    let passed_on = "trap 'exit 9' TERM; kill -TERM $PPID; sleep 5 >&- 2>&- & wait";
-    for _ in 0..20 {
-        assert_eq!(run(passed_on).code(), Some(9));
-    }
-}
-
-#[test]
-fn what_cannot_be_summed_up_is_no_reason_to_end_otherwise() {
-    let run = |script: &str| rdnafix(["run", "--summary", "--", "sh", "-c", script]);
-    let no_room = output(run("exit 7").env("TMPDIR", "/nonexistent"));
-    assert_eq!(no_room.status.code(), Some(7));
-    assert!(text(&no_room.stderr).contains("nothing will be said at the end"));
-    let junk = output(&mut run("echo junk >>\"$RDNAFIX_REPORT\"; exit 7"));
-    assert_eq!(junk.status.code(), Some(7));
-    assert!(text(&junk.stderr).contains("junk"), "{}", text(&junk.stderr));
-}
-
-#[test]
-fn a_program_does_not_outlive_a_killed_rdnafix() {
-    let mut child = rdnafix(["run", "--summary", "--", "sleep", "60"]).spawn().unwrap();
-    let children = format!("/proc/{0}/task/{0}/children", child.id());
-    let program = (0..200).find_map(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        std::fs::read_to_string(&children).ok()?.trim().parse::<u32>().ok()
-    });
-    let program = format!("/proc/{}/stat", program.expect("the program starts"));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    // Gone, or not collected by whoever takes orphans.
-    let ended = (0..200).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        std::fs::read_to_string(&program).map_or(true, |stat| stat.contains(") Z "))
-    });
-    assert!(ended);
 }

@@ -1,6 +1,7 @@
 //! What was seen and done, counted by call, GPU, request and reason, and written at exit to
 //! the file that `RDNAFIX_REPORT` names: one JSON object per process, on a line of its own,
-//! appended. Counting takes no lock; without the variable nothing is counted.
+//! appended; and to the files that `rdnafix run` sums up from, in `RDNAFIX_SUMMARY_FILE`.
+//! Counting takes no lock; without either variable nothing is counted.
 
 mod write;
 
@@ -56,7 +57,7 @@ static HANDED_OUT: AtomicU64 = AtomicU64::new(0);
 
 /// Whether calls are counted.
 pub(crate) fn wanted() -> bool {
-    config::get().report.is_some()
+    config::get().counts()
 }
 
 /// Has the report written at exit; called once, by the constructor, if one is wanted.

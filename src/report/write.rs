@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use policy::{GfxTarget, Reason};
@@ -38,19 +39,30 @@ pub(super) extern "C" fn at_exit() {
 }
 
 fn write() {
-    let Some(path) = &config::get().report else { return };
     let (rows, unseen) = (rows(), unseen());
     if rows.is_empty() && unseen.is_empty() {
         return; // A process that asked nothing of a GPU.
     }
     let line = render(&rows, &unseen);
-    let written = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .and_then(|mut file| file.write_all(line.as_bytes()));
-    if let Err(error) = written {
-        tracing::error!("RDNAFIX_REPORT: cannot write {}: {error}", path.display());
+    let config = config::get();
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true);
+    if let Some(path) = &config.report {
+        let written = options.clone().create(true).open(path);
+        if let Err(error) = written.and_then(|mut file| file.write_all(line.as_bytes())) {
+            tracing::error!("RDNAFIX_REPORT: cannot write {}: {error}", path.display());
+        }
+    }
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    for path in &config.summary_files {
+        // Gone where `rdnafix run` has ended before this process: nobody waits for it then, and
+        // what another user put in its place is left alone.
+        let Ok(mut file) = options.open(path) else { continue };
+        // SAFETY: geteuid takes nothing and cannot fail.
+        let own = unsafe { libc::geteuid() };
+        if file.metadata().is_ok_and(|about| about.is_file() && about.uid() == own) {
+            let _ = file.write_all(line.as_bytes());
+        }
     }
 }
 

@@ -18,8 +18,10 @@ mod report;
 mod root;
 mod run;
 mod settings;
+mod signals;
 mod sigpipe;
 mod sim;
+mod stderr;
 mod stdout;
 mod waiting;
 mod watch;
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         // What was wrong with a file may be quoted in it.
-        eprintln!("rdnafix: {}", stdout::printable(&format!("{error:#}")));
+        stderr::say(&format!("{error:#}"));
         ExitCode::from(own_error.unwrap_or_else(|| exit::code_of(&error)))
     })
 }
@@ -87,6 +89,8 @@ fn log_to_stderr(verbose: u8) {
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        // It would complain on stderr of a stderr that cannot be written, and panic.
+        .log_internal_errors(false)
         .with_ansi(stdout::colour(&std::io::stderr()))
         .with_target(false)
         .without_time()

@@ -42,6 +42,25 @@ pub(crate) fn prepend(libraries: &[PathBuf], existing: Option<&OsStr>) -> Result
     Ok(OsString::from_vec(value))
 }
 
+/// The same, where what was there has another copy of one of them, as in a run within a run: it
+/// is taken out. Two of them would do everything twice.
+///
+/// # Errors
+/// As [`prepend`].
+pub(crate) fn put_first(libraries: &[PathBuf], existing: Option<&OsStr>) -> Result<OsString> {
+    let again = |entry: &[u8]| {
+        let name = Path::new(OsStr::from_bytes(entry)).file_name();
+        libraries.iter().any(|library| library.file_name() == name)
+    };
+    match existing {
+        Some(list) if entries(list).any(again) => {
+            let rest: Vec<&[u8]> = entries(list).filter(|entry| !again(entry)).collect();
+            prepend(libraries, Some(OsStr::from_bytes(&rest.join(&b':'))))
+        }
+        _ => prepend(libraries, existing),
+    }
+}
+
 /// `LD_PRELOAD` or `HSA_TOOLS_LIB` without a library, by its file name; `None` if nothing is
 /// left.
 pub(crate) fn without(library: Library, existing: &OsStr) -> Option<OsString> {
@@ -87,6 +106,15 @@ mod tests {
             prepend(&paths[..1], None).unwrap(),
             prepend(&paths[..1], Some(OsStr::new(""))).unwrap()
         );
+    }
+
+    #[test]
+    fn a_library_that_is_there_already_is_put_in_front_once() {
+        let ours = [PathBuf::from("/a/librdnafix.so")];
+        let put = |list: &str| put_first(&ours, Some(OsStr::new(list))).unwrap();
+        assert_eq!(put("/a/librdnafix.so"), "/a/librdnafix.so");
+        assert_eq!(put("/c.so /b/librdnafix.so:/d.so"), "/a/librdnafix.so:/c.so:/d.so");
+        assert_eq!(put("/c.so /d.so"), "/a/librdnafix.so:/c.so /d.so");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::preload::{self, LD_PRELOAD};
 use crate::program;
 use crate::settings;
 use crate::sigpipe;
+use crate::stderr::say;
 use crate::watch::{self, Ending};
 
 /// Does it. Returns only where the program cannot be started.
@@ -55,7 +56,10 @@ pub(crate) fn run(args: &RunArgs, verbose: bool) -> Result<ExitCode> {
     let words = args.summary.clone().map(Into::into).or_else(|| set("summary"));
     let ending = if verbose {
         Ending::Layers
-    } else if summary(words.as_deref(), std::io::stderr().is_terminal())? {
+    } else if summary(words.as_deref(), std::io::stderr().is_terminal())?
+        // One line is enough: that of the command around this one.
+        && (args.summary.is_some() || !watch::is_watched())
+    {
         Ending::Summary
     } else {
         return exec(command, &args.program);
@@ -87,9 +91,9 @@ pub(crate) fn command(program: &Program) -> Command {
     command
 }
 
-/// Puts libraries in front of what is preloaded already.
+/// Puts libraries in front of what is preloaded already, where a copy of them is taken out.
 pub(crate) fn preload_into(command: &mut Command, libraries: &[PathBuf]) -> Result<()> {
-    let value = preload::prepend(libraries, env::var_os(LD_PRELOAD).as_deref())?;
+    let value = preload::put_first(libraries, env::var_os(LD_PRELOAD).as_deref())?;
     tracing::info!(LD_PRELOAD = %value.display(), "set");
     command.env(LD_PRELOAD, value);
     Ok(())
@@ -130,12 +134,9 @@ pub(crate) fn warn_if_unreachable(program: &Program, library: Library) {
     let Some(found) = program::find(&program.words[0], path.as_deref()) else {
         return;
     };
-    if let Some(why) = program::unreachable(&found) {
-        eprintln!(
-            "rdnafix: warning: {} will have no effect on '{}': {why}",
-            library.file_name(),
-            found.display(),
-        );
+    if let Some(why) = program::unreachable(&found, path.as_deref()) {
+        let (library, found) = (library.file_name(), found.display());
+        say(&format!("warning: {library} will have no effect on '{found}': {why}"));
     }
 }
 

@@ -3,19 +3,24 @@
 //! librdnafix.so saw, and which copy of libamdhip64 made calls that none saw.
 
 use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context, Result};
 use indicatif::HumanBytes;
-use nix::sys::signal::{SigSet, SigmaskHow};
+use tempfile::NamedTempFile;
 
 use crate::exit::{self, CannotStart};
 use crate::report::{self, Action, Report};
+use crate::signals;
+use crate::stderr::say;
+use crate::stdout::printable;
 
 /// What is said at the end.
 #[derive(Clone, Copy, Debug)]
@@ -26,120 +31,91 @@ pub(crate) enum Ending {
     Layers,
 }
 
+/// Where the library also writes its reports, for each `rdnafix run` that waits for them.
+const SUMMARY_FILE: &str = "RDNAFIX_SUMMARY_FILE";
+
+/// Whether a `rdnafix run` around this one will say what was done.
+pub(crate) fn is_watched() -> bool {
+    files(env::var_os(SUMMARY_FILE).as_deref()).any(Path::is_file)
+}
+
+fn files(list: Option<&OsStr>) -> impl Iterator<Item = &Path> {
+    let list = list.map(OsStr::as_bytes).unwrap_or_default();
+    list.split(|byte| *byte == b':').map(|file| Path::new(OsStr::from_bytes(file)))
+}
+
 /// Runs the command to its end. `report` is the file that the user asked for, if any.
 ///
 /// # Errors
-/// A program that does not start, a report that cannot be read or passed on.
+/// A program that does not start or cannot be waited for.
 pub(crate) fn run(
     mut command: Command,
     report: Option<PathBuf>,
     ending: Ending,
 ) -> Result<ExitCode> {
-    let directory = match tempfile::tempdir() {
-        Ok(directory) => directory,
+    // A file of this run's own: others may append to the user's at the same time.
+    let file = match own_file() {
+        Ok(file) => file,
         // What is said at the end is no reason not to run the program.
         Err(error) => {
-            eprintln!("rdnafix: nothing will be said at the end: no temporary directory: {error}");
+            say(&format!("nothing will be said at the end: no temporary file: {error}"));
             let error = command.exec();
             let program = command.get_program().to_string_lossy();
             return Err(CannotStart::new(&program, &error).into());
         }
     };
-    // The user's file may be a pipe, or hold other things: what is added to it is read here first.
-    let file = directory.path().join("report.json");
-    command.env("RDNAFIX_REPORT", &file);
-    pass_signals_on(&mut command);
-    // What comes before the child is known waits until it is.
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).context("sigprocmask")?;
-    // SAFETY: pthread_sigmask is async-signal-safe, and nothing is allocated.
-    unsafe { command.pre_exec(move || Ok(before.thread_set_mask()?)) };
-    let child = command.spawn();
-    if let Ok(child) = &child {
-        CHILD.store(i32::try_from(child.id()).unwrap_or(0), Ordering::Relaxed);
+    let mut list = file.path().as_os_str().to_owned();
+    for outer in files(env::var_os(SUMMARY_FILE).as_deref()).filter(|file| file.is_file()) {
+        list.push(":");
+        list.push(outer);
     }
-    before.thread_set_mask().context("sigprocmask")?;
-    let mut child = child
+    command.env(SUMMARY_FILE, list);
+    // To a regular file the library writes itself: also what ends after the program, or is there
+    // when this process is killed. A pipe has an end, which its reader takes for that of all.
+    let pipe = report.filter(|report| report.exists() && !report.is_file());
+    if pipe.is_some() {
+        command.env_remove("RDNAFIX_REPORT");
+    }
+    let status = signals::run(&mut command)
+        .context("cannot wait for the program")?
         .map_err(|error| CannotStart::new(&command.get_program().to_string_lossy(), &error))?;
-    let status = child.wait().context("cannot wait for the program")?;
-    CHILD.store(0, Ordering::Relaxed);
     // The program has ended, and that is the answer, whatever becomes of the rest.
-    if let Some(report) = report
-        && let Err(error) = append(&file, &report)
+    if let Some(pipe) = pipe
+        && let Err(error) = append(file.path(), &pipe)
     {
-        eprintln!("rdnafix: cannot write the report '{}': {error}", report.display());
+        say(&format!("cannot write the report '{}': {error}", pipe.display()));
     }
-    let text = match (report::read(&file), ending) {
+    let text = match (report::read(file.path()), ending) {
         (Ok(reports), Ending::Summary) => summary(&reports),
         (Ok(reports), Ending::Layers) => describe(&reports),
         (Err(error), _) => format!("rdnafix: {error:#}\n"),
     };
     // Nothing is left to do where stderr is gone.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = std::io::stderr().write_all(printable(&text).as_bytes());
+    // A signal ends this process without its destructors.
+    drop(file);
     if let Some(signal) = status.signal() {
-        end_by(signal);
+        signals::end_by(signal);
     }
     Ok(exit::code_of_status(status).into())
 }
 
-/// Ends this process by the signal that ended the program: a shell tells Ctrl-C from an exit code.
-/// Returns where a signal does not end it.
-fn end_by(signal: i32) {
-    // SAFETY: plain calls with numbers and a structure that outlives them. The core file, if one is
-    // wanted, is the program's.
-    unsafe {
-        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
-        libc::signal(signal, libc::SIG_DFL);
-        libc::raise(signal);
+fn own_file() -> std::io::Result<NamedTempFile> {
+    let file = tempfile::Builder::new().prefix("rdnafix-").suffix(".jsonl").tempfile()?;
+    if file.path().as_os_str().as_bytes().contains(&b':') {
+        let why = format!("'{}' has a colon in it", file.path().display());
+        return Err(std::io::Error::new(ErrorKind::InvalidFilename, why));
     }
+    Ok(file)
 }
 
 fn append(from: &Path, to: &Path) -> std::io::Result<()> {
-    let text = match std::fs::read(from) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        text => text?,
-    };
-    std::fs::OpenOptions::new().append(true).create(true).open(to)?.write_all(&text)
-}
-
-/// The program, for the handler of signals; 0 if there is none.
-static CHILD: AtomicI32 = AtomicI32::new(0);
-
-extern "C" fn send_on(signal: i32) {
-    let child = CHILD.load(Ordering::Relaxed);
-    if child != 0 {
-        // SAFETY: kill is async-signal-safe and takes numbers.
-        unsafe { libc::kill(child, signal) };
+    let text = std::fs::read(from)?;
+    // Nobody may be reading from a pipe, and its opening would wait for them.
+    if text.is_empty() {
+        return Ok(());
     }
-}
-
-/// What the terminal sends goes to the program too, and this process has to outlive it; what
-/// is sent to this process alone is meant for the program. The program starts with the
-/// dispositions that were inherited.
-fn pass_signals_on(command: &mut Command) {
-    const FROM_TERMINAL: [i32; 2] = [libc::SIGINT, libc::SIGQUIT];
-    const SENT: [i32; 4] = [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
-    let handler = send_on as *const () as libc::sighandler_t;
-    let set = |signal: i32, disposition| {
-        // SAFETY: a disposition, or a handler that is async-signal-safe.
-        (signal, unsafe { libc::signal(signal, disposition) })
-    };
-    let inherited: Vec<(i32, libc::sighandler_t)> = FROM_TERMINAL
-        .iter()
-        .map(|signal| set(*signal, libc::SIG_IGN))
-        .chain(SENT.iter().map(|signal| set(*signal, handler)))
-        .collect();
-    // SAFETY: signal and prctl are async-signal-safe, and nothing is allocated.
-    unsafe {
-        command.pre_exec(move || {
-            for (signal, disposition) in &inherited {
-                libc::signal(*signal, *disposition);
-            }
-            // SIGKILL cannot be passed on otherwise.
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            Ok(())
-        });
-    }
+    std::fs::OpenOptions::new().append(true).open(to)?.write_all(&text)
 }
 
 const NONE: &str = "rdnafix: no process used a GPU through ROCm, or none that ended by exit()\n";

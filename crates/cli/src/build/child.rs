@@ -8,8 +8,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 
 use super::steps::Log;
+use crate::signals::end_with_parent;
 
 /// The process group that works now; 0 if there is none.
 static GROUP: AtomicI32 = AtomicI32::new(0);
@@ -85,10 +87,10 @@ pub(super) fn start(command: &mut Command) -> Result<Running> {
     go_on()?;
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).process_group(0);
-    // SAFETY: prctl is async-signal-safe and takes numbers here.
+    end_with_parent(command, Signal::SIGTERM);
+    // SAFETY: signal is async-signal-safe.
     unsafe {
         command.pre_exec(|| {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
             for signal in ENDING {
                 libc::signal(signal, libc::SIG_DFL);
             }

@@ -7,9 +7,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use serde::Serialize;
 
 use crate::exit::{self, CannotStart};
+use crate::signals::end_with_parent;
 
 /// How a run ended, and where its output is.
 #[derive(Clone, Debug, Serialize)]
@@ -62,18 +64,8 @@ impl Ending {
         match self {
             Self::Exited(code) => format!("ended with exit code {code}"),
             Self::Signal(signal) => {
-                let name = match signal {
-                    libc::SIGINT => " (SIGINT)",
-                    libc::SIGILL => " (SIGILL)",
-                    libc::SIGABRT => " (SIGABRT)",
-                    libc::SIGBUS => " (SIGBUS)",
-                    libc::SIGFPE => " (SIGFPE)",
-                    libc::SIGKILL => " (SIGKILL)",
-                    libc::SIGSEGV => " (SIGSEGV)",
-                    libc::SIGTERM => " (SIGTERM)",
-                    _ => "",
-                };
-                format!("was ended by signal {signal}{name}")
+                let name = Signal::try_from(signal).map(|name| format!(" ({name})"));
+                format!("was ended by signal {signal}{}", name.unwrap_or_default())
             }
             Self::TimedOut => "was ended by --timeout".to_owned(),
         }
@@ -103,9 +95,10 @@ pub(crate) fn execute(
         command.stdout(std::io::stderr());
     }
     if timeout.is_some() {
-        // So that what the program started is ended with it.
+        // So that what the program started is ended with it. In a group of its own it does not
+        // get the Ctrl-C of the terminal: let it end when this process does.
         command.process_group(0);
-        end_with_parent(&mut command);
+        end_with_parent(&mut command, Signal::SIGTERM);
     }
     let mut child = command
         .spawn()
@@ -120,18 +113,6 @@ pub(crate) fn execute(
 
 fn create(path: &Path) -> Result<File> {
     File::create(path).with_context(|| format!("cannot create '{}'", path.display()))
-}
-
-/// In a process group of its own a program does not get the Ctrl-C of the terminal: let it
-/// end when this process does.
-fn end_with_parent(command: &mut Command) {
-    // SAFETY: prctl is async-signal-safe, and PR_SET_PDEATHSIG takes a number.
-    unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        });
-    }
 }
 
 fn wait_at_most(child: &mut Child, timeout: Duration) -> Result<Ending> {

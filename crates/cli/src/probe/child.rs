@@ -11,6 +11,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 
 use super::model::{Cell, Memory, Outcome, Side};
 use super::presence;
@@ -18,6 +20,7 @@ use super::worker::{Line, Request};
 use crate::locate::Library;
 use crate::preload::{self, HSA_TOOLS_LIB, LD_PRELOAD};
 use crate::report::{self, Action};
+use crate::signals::end_with_parent;
 
 /// How children are run.
 pub(crate) struct Children {
@@ -187,17 +190,9 @@ impl Children {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
         command.stderr(if self.verbose { Stdio::inherit() } else { Stdio::null() });
         // In a group of its own it does not get the terminal's Ctrl-C, and no core is kept of it.
-        // SAFETY: both are async-signal-safe.
-        unsafe {
-            command.pre_exec(|| {
-                let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-                libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
-                match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                }
-            });
-        }
+        end_with_parent(&mut command, Signal::SIGKILL);
+        // SAFETY: setrlimit is async-signal-safe, and nothing is allocated.
+        unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)) };
         Ok(command)
     }
 }
@@ -233,8 +228,8 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
 fn describe(status: ExitStatus) -> String {
     match status.signal() {
         Some(signal) => {
-            let name = nix::sys::signal::Signal::try_from(signal);
-            format!("ended by {}", name.map_or("a signal", nix::sys::signal::Signal::as_str))
+            let name = Signal::try_from(signal);
+            format!("ended by {}", name.map_or("a signal", Signal::as_str))
         }
         None => format!("ended with exit code {}", status.code().unwrap_or_default()),
     }
