@@ -78,6 +78,9 @@ pub(crate) struct KernelArgs {
     /// Switch rdna_noncoherent on, in /etc/modprobe.d/amdgpu-rdna.conf.
     #[arg(long)]
     pub(crate) enable: bool,
+    /// Only say whether this machine has what is needed, and what is missing. Needs no root.
+    #[arg(long, conflicts_with_all = ["enable", "remove", "deb"])]
+    pub(crate) check: bool,
     /// Take the stock module back, for all kernels.
     #[arg(long, conflicts_with_all = ["kernel", "enable", "deb"])]
     pub(crate) remove: bool,
@@ -91,7 +94,7 @@ pub(crate) struct KernelArgs {
 }
 
 const KERNEL_HELP: &str = "\
-Run it as root. It needs dkms, and linux-headers and linux-source of exactly this kernel; what is
+Run it as root, but with --check. It needs dkms, and linux-headers and linux-source of exactly this kernel; what is
 missing is named with the command that installs it. The work, up to 3 GB, is kept in
 $XDG_CACHE_HOME/rdnafix/build [default: ~/.cache], a log for each step in it; `rdnafix build clean`
 frees it. Where a machine does not start with the module: modprobe.blacklist=amdgpu or nomodeset
