@@ -5,6 +5,7 @@ mod kernel_machine;
 
 use kernel_machine::Machine;
 use kernel_machine::cli_common::text;
+use serde_json::Value;
 
 const BUILD: &str = "rdnafix build kernel --kernel $K";
 
@@ -16,6 +17,70 @@ fn with_version(package: &str, version: &str, command: &str) -> String {
          code=0; {command} || code=$?\n\
          cp /status /var/lib/dpkg/status; exit $code"
     )
+}
+
+/// Takes a file or directory away for as long as the command runs.
+fn without(path: &str, command: &str) -> String {
+    format!("mv {path} /tmp/away\ncode=0; {command} || code=$?\nmv /tmp/away {path}; exit $code")
+}
+
+/// A shell's words: the command as a user who is not root.
+const AS_USER: &str = "setpriv --reuid=65534 --clear-groups";
+
+/// Runs a command on a kernel that says `uname -v`: of the machine's release, and running.
+fn running(version: &str, command: &str) -> String {
+    format!(
+        "cat >/uname.c <<'C'\n\
+         static void put(char *to, const char *from) {{ while ((*to++ = *from++)); }}\n\
+         int uname(char name[6][65]) {{\n\
+             put(name[0], \"Linux\"), put(name[1], \"here\"), put(name[2], RELEASE);\n\
+             put(name[3], VERSION), put(name[4], \"x86_64\"), put(name[5], \"\");\n\
+             return 0;\n\
+         }}\nC\n\
+         gcc-12 -shared -fPIC -nostdlib -fno-builtin -o /uname.so /uname.c \
+             -DRELEASE=\"\\\"$K\\\"\" -DVERSION='\"{version}\"'\n\
+         LD_PRELOAD=/uname.so {command}"
+    )
+}
+
+#[test]
+fn the_running_kernel_has_to_be_the_one_of_the_installed_packages() {
+    let Some(machine) = Machine::new("the version of the running kernel") else { return };
+    let version = machine.succeed("dpkg-query -W -f '${Version}' linux-image-$K");
+    let check = "rdnafix build kernel --check";
+    let of = |version: &str| format!("#1 SMP PREEMPT_DYNAMIC Debian {version} (2026-11-16)");
+    let said = machine.succeed(&running(&of(&version), check));
+    assert!(said.contains(&format!("({version}) can be built here")), "{said}");
+    let said = machine.refused(&running(&of("6.1.1-1"), check));
+    let lack = format!("is 6.1.1-1, and its package linux-image-{} is {version}", machine.kernel);
+    assert!(said.contains(&lack) && said.contains("restart"), "{said}");
+    let said = machine.refused(&running("#1 SMP Mon Nov 23 12:00:00 UTC 2026", check));
+    assert!(said.contains("only Debian's own kernels are supported"), "{said}");
+}
+
+#[test]
+fn what_is_missing_is_said_to_a_user_who_is_not_root() {
+    let Some(machine) = Machine::new("what a user is told") else { return };
+    let check = format!("{AS_USER} env PATH=/usr/local/bin:/usr/bin:/bin {BUILD} --check");
+    let said = machine.succeed(&check);
+    assert!(said.contains("can be built here") && said.contains("sudo rdnafix"), "{said}");
+    let out = machine.succeed(&format!("{check} --json"));
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["possible"], true, "{out}");
+    assert_eq!(document["kernel"], machine.kernel.as_str());
+
+    let without_make = without("/usr/bin/make", &format!("{check} --json"));
+    let output = machine.run(&without_make);
+    assert_eq!(output.status.code(), Some(125), "{}", text(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["possible"], false);
+    assert_eq!(document["packages"], serde_json::json!(["make"]));
+    let said = machine.refused(&without("/usr/bin/make", &format!("{AS_USER} {BUILD}")));
+    assert!(said.contains("run it with sudo") && said.contains("make is missing"), "{said}");
+    // Root's own PATH may lack what is there: that is no package.
+    let said = machine.refused(&format!("PATH=/usr/local/bin:/usr/bin:/bin {BUILD}"));
+    assert!(said.contains("dkms is in /usr/sbin, which is not in PATH"), "{said}");
+    assert!(!said.contains("apt-get install"), "{said}");
 }
 
 #[test]
@@ -34,6 +99,20 @@ fn each_lack_is_named_with_the_command_that_mends_it_and_nothing_is_changed() {
     let version = machine.succeed("dpkg-query -W -f '${Version}' linux-headers-$K");
     assert!(said.contains("linux-source-6.1 is 6.1.1-1"), "{said}");
     assert!(said.contains(&format!("apt-get install linux-source-6.1={version}")), "{said}");
+
+    // The kernel itself is of another version than its headers and its source.
+    let image = format!("linux-image-{kernel}");
+    let said = machine.refused(&with_version(&image, "6.1.1-1", BUILD));
+    for package in [format!("linux-headers-{kernel}"), "linux-source-6.1".to_owned()] {
+        let lack = format!("{package} is {version}, and kernel {kernel} is 6.1.1-1");
+        assert!(said.contains(&lack), "{lack} in {said}");
+        assert!(said.contains(&format!("apt-get install {package}=6.1.1-1")), "{said}");
+    }
+    let said =
+        machine.refused(&without("/lib/modules/$K/kernel/drivers/gpu/drm/amd/amdgpu", BUILD));
+    assert!(said.contains("the stock amdgpu of Linux") && said.contains("is missing"), "{said}");
+    let said = machine.refused(&without("/usr/sbin/update-initramfs", BUILD));
+    assert!(said.contains("neither of update-initramfs and dracut is here"), "{said}");
 
     for (lack, package, script) in [
         ("make is missing", "make", "mv /usr/bin/make /usr/bin/none"),
@@ -68,10 +147,7 @@ fn each_lack_is_named_with_the_command_that_mends_it_and_nothing_is_changed() {
     ));
     assert!(said.contains("/small has 0.10 GB free of the 3.00"), "{said}");
 
-    let said = machine.refused(&format!("setpriv --reuid=65534 --clear-groups {BUILD}"));
-    assert!(said.contains("run it with sudo"), "{said}");
-    let said =
-        machine.refused("setpriv --reuid=65534 --clear-groups rdnafix build kernel --remove");
+    let said = machine.refused(&format!("{AS_USER} rdnafix build kernel --remove"));
     assert!(said.contains("run it with sudo"), "{said}");
 
     let left = machine.succeed("ls -d /usr/src/amdgpu-rdna* /lib/modules/$K/updates 2>&1 || true");
@@ -86,11 +162,13 @@ fn a_kernel_whose_source_is_not_there_is_passed_over_by_dkms_and_keeps_its_modul
     machine.succeed("v=$(ls -d /usr/src/amdgpu-rdna-*) && dkms add -m amdgpu-rdna -v ${v##*-}");
     // As the installation of a kernel does it.
     let installed = "{ dkms autoinstall -k $K && /etc/kernel/postinst.d/dkms $K; }";
-    let output = machine.run(&with_version("linux-source-6.1", "6.1.1-1", installed));
-    let said = text(&output.stdout) + &text(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let status = machine.succeed("dkms status -m amdgpu-rdna");
-    assert!(status.trim().ends_with("added"), "{status}");
+    for package in ["linux-source-6.1".to_owned(), format!("linux-image-{}", machine.kernel)] {
+        let output = machine.run(&with_version(&package, "6.1.1-1", installed));
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.success(), "{package}: {said}");
+        let status = machine.succeed("dkms status -m amdgpu-rdna");
+        assert!(status.trim().ends_with("added"), "{package}: {status}");
+    }
     let module = machine.succeed("modinfo -k $K -F filename amdgpu");
     assert!(module.contains("/kernel/drivers/"), "{module}");
 }

@@ -21,6 +21,8 @@ strip -g -o "$module/amdgpu.small" "$module/amdgpu.ko"
 # With a version, which the stock module has not: dkms installs nothing that has the version of
 # what is there, and /sys/module/amdgpu/version shows which one is loaded.
 objcopy -O binary --only-section=.modinfo "$module/amdgpu.small" "$module/amdgpu.info"
+# objcopy does not call it an error where there is no such section.
+[ -s "$module/amdgpu.info" ]
 printf 'version=rdna-@VERSION@\0' >>"$module/amdgpu.info"
 objcopy --update-section ".modinfo=$module/amdgpu.info" "$module/amdgpu.small"
 mkdir -p "$here/src/linux/$below"

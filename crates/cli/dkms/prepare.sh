@@ -17,9 +17,15 @@ fi
 kernel=$1
 here=$(cd "$(dirname "$0")" && pwd)
 
-# All packages of one release of the kernel have one version.
+# All packages of one release of the kernel have one version. Its own package is the one that the
+# stock module is of: the name is another one from Linux 7 on.
 version_of() { dpkg-query --show --showformat='${Version}' "$1" 2>/dev/null; }
-version=$(version_of "linux-headers-$kernel") || fail "the package linux-headers-$kernel is not installed"
+stock="*/lib/modules/$kernel/kernel/drivers/gpu/drm/amd/amdgpu/amdgpu.ko*"
+image=$(dpkg-query --search "$stock" 2>/dev/null | sed -n 's/^\([^ ,:]*\).*: .*/\1/p' | head -n 1)
+[ -n "$image" ] || fail "no package has the stock amdgpu of kernel $kernel"
+version=$(version_of "$image") || fail "the package $image is not installed"
+headers=$(version_of "linux-headers-$kernel") || fail "the package linux-headers-$kernel is not installed"
+[ "$headers" = "$version" ] || fail "linux-headers-$kernel is $headers, and kernel $kernel is $version"
 release=$(echo "$version" | sed -n 's/^\([0-9]*\.[0-9]*\)[.-].*/\1/p')
 [ -d "$here/patches/$release" ] || fail "there are no patches for Linux $version"
 have=$(version_of "linux-source-$release") || fail "the package linux-source-$release is not installed"

@@ -61,14 +61,17 @@ pub(crate) struct RocmArgs {
 }
 
 const ROCM_HELP: &str = "\
-The work is kept in $XDG_CACHE_HOME/rdnafix/build [default: ~/.cache], a log for each step in it;
-`rdnafix build clean` frees it. Without changing this machine, on any distribution:
+The work is kept in $XDG_CACHE_HOME/rdnafix/build [default: ~/.cache], a log for each step in it; \
+`rdnafix build clean` frees it.
+
+Without changing this machine, on any distribution:
   rdnafix sim root build-6.4.3 -- rdnafix build rocm --prefix DIR";
 
 /// Build the patched amdgpu of a Debian kernel, and install it by DKMS beside the stock one.
 ///
 /// It is made from the kernel's own source, refused where it would not fit the kernel, signed by
 /// dkms, and found before the stock module. The parameter rdna_noncoherent is off by default.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option that is given or not")]
 #[derive(Debug, clap::Args)]
 #[command(after_help = KERNEL_HELP)]
 pub(crate) struct KernelArgs {
@@ -78,6 +81,9 @@ pub(crate) struct KernelArgs {
     /// Switch rdna_noncoherent on, in /etc/modprobe.d/amdgpu-rdna.conf.
     #[arg(long)]
     pub(crate) enable: bool,
+    /// Only say whether this machine has what is needed, and what is missing. Needs no root.
+    #[arg(long, conflicts_with_all = ["enable", "remove", "deb"])]
+    pub(crate) check: bool,
     /// Take the stock module back, for all kernels.
     #[arg(long, conflicts_with_all = ["kernel", "enable", "deb"])]
     pub(crate) remove: bool,
@@ -91,11 +97,15 @@ pub(crate) struct KernelArgs {
 }
 
 const KERNEL_HELP: &str = "\
-Run it as root. It needs dkms, and linux-headers and linux-source of exactly this kernel; what is
-missing is named with the command that installs it. The work, up to 3 GB, is kept in
-$XDG_CACHE_HOME/rdnafix/build [default: ~/.cache], a log for each step in it; `rdnafix build clean`
-frees it. Where a machine does not start with the module: modprobe.blacklist=amdgpu or nomodeset
-on the kernel's command line, and then rdnafix build kernel --remove.";
+Run it as root, but for --check and --deb. It needs dkms, and linux-headers and linux-source of \
+exactly this kernel; what is missing is named with the command that installs it. The work, up to 3 \
+GB, is kept in $XDG_CACHE_HOME/rdnafix/build [default: ~/.cache], a log for each step in it; \
+`rdnafix build clean` frees it.
+
+Where dkms fails, what it was given is taken away again, and what was installed before stays.
+
+Where a machine does not start with the module: modprobe.blacklist=amdgpu or nomodeset on the \
+kernel's command line, and then rdnafix build kernel --remove.";
 
 /// Say whether this machine has what a build needs. Changes nothing.
 #[derive(Debug, clap::Args)]

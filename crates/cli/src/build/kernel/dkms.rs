@@ -10,7 +10,7 @@ use super::host::{self, Kernel, said};
 use super::package;
 use crate::build::child::run;
 use crate::build::compile::without_other_builds;
-use crate::build::steps::Log;
+use crate::build::steps::{Log, Work};
 
 /// The file that switches the parameter on.
 pub(super) const OPTIONS: &str = "/etc/modprobe.d/amdgpu-rdna.conf";
@@ -25,6 +25,13 @@ pub(super) struct Known {
     pub(super) version: String,
     pub(super) kernel: Option<String>,
     pub(super) installed: bool,
+}
+
+/// The kernels that a version of the package is installed for.
+pub(super) fn installed_for(version: &str) -> Vec<Kernel> {
+    let of_version = known().into_iter().filter(|known| known.version == version);
+    let installed = of_version.filter(|known| known.installed);
+    installed.filter_map(|known| Some(Kernel { release: known.kernel? })).collect()
 }
 
 /// All that dkms knows of the package.
@@ -62,11 +69,7 @@ fn line(line: &str) -> Option<Known> {
 /// Where /usr/src cannot be read.
 pub(super) fn versions() -> Result<Vec<String>> {
     let mut versions: Vec<String> = known().into_iter().map(|known| known.version).collect();
-    let begins = format!("{}-", package::NAME);
-    for entry in fs::read_dir("/usr/src").into_iter().flatten() {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        versions.extend(name.strip_prefix(&begins).map(str::to_owned));
-    }
+    versions.extend(package::sources()?.into_keys());
     versions.sort();
     versions.dedup();
     Ok(versions)
@@ -85,34 +88,35 @@ pub(super) fn command(action: &str, version: &str) -> Command {
 /// # Errors
 /// Where dkms fails, or files of the package stay.
 pub(super) fn remove(version: &str, log: &Log) -> Result<Vec<Kernel>> {
-    let known: Vec<Known> = known().into_iter().filter(|known| known.version == version).collect();
-    if !known.is_empty() {
+    let kernels = installed_for(version);
+    if known().iter().any(|known| known.version == version) {
         run(command("remove", version).arg("--all"), log)?;
     }
     let place = package::place(version);
     if place.exists() {
         fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
     }
-    let installed = known.into_iter().filter(|known| known.installed);
-    Ok(installed.filter_map(|known| Some(Kernel { release: known.kernel? })).collect())
+    Ok(kernels)
 }
 
-/// Makes the initramfs of a kernel anew, if it has one: amdgpu may be in it.
+/// Makes the initramfs of kernels anew, where they have one: amdgpu may be in it.
 ///
 /// # Errors
-/// Where that fails.
-pub(super) fn update_initramfs(kernel: &Kernel, log: &Log) -> Result<()> {
-    let initramfs = kernel.initramfs();
-    if !initramfs.exists() {
-        return log.line(&format!("there is no {}: nothing to update", initramfs.display()));
+/// Where that fails for one of them.
+pub(super) fn update_initramfs(kernels: &[Kernel], work: &Work, log: &Log) -> Result<()> {
+    if kernels.is_empty() {
+        return Ok(());
     }
-    let mut update = Command::new("update-initramfs");
+    let mut update = Command::new(package::script("initramfs.sh", &work.path("scripts"))?);
     without_other_builds(&mut update);
-    run(update.args(["-u", "-k", &kernel.release]), log).with_context(|| {
+    run(update.args(kernels.iter().map(|kernel| &kernel.release)), log).with_context(|| {
+        let repeat: Vec<String> = kernels
+            .iter()
+            .map(|kernel| format!("sudo {}", host::initramfs_command(&kernel.release)))
+            .collect();
         format!(
-            "{} still has the module of before; repeat it: sudo update-initramfs -u -k {}",
-            initramfs.display(),
-            kernel.release
+            "an initramfs in /boot still has the module and the options of before; repeat it: {}",
+            repeat.join(" && ")
         )
     })
 }

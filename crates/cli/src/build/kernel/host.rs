@@ -7,6 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sys::utsname::uname;
 
+use crate::build::preflight::in_path;
+
 /// Where kernels have their modules.
 pub(super) const MODULES: &str = "/lib/modules";
 
@@ -74,6 +76,14 @@ impl Kernel {
             .find(|file| file.is_file())
     }
 
+    /// The Debian package that the stock module is of, which is the kernel's own: linux-image, or
+    /// linux-modules from Linux 7 on.
+    pub(super) fn image(&self) -> Option<String> {
+        // It may be registered below /lib or /usr/lib.
+        let below = "kernel/drivers/gpu/drm/amd/amdgpu/amdgpu.ko*";
+        owner(Path::new(&format!("*{MODULES}/{}/{below}", self.release)))
+    }
+
     /// The module that dkms installs.
     pub(super) fn dkms_module(&self) -> Option<PathBuf> {
         let below = self.modules().join("updates/dkms");
@@ -113,10 +123,29 @@ pub(super) fn installed(package: &str) -> Option<String> {
     line.strip_prefix("installed ").map(str::to_owned)
 }
 
-/// The Debian package that a file belongs to.
+/// The Debian package that a file belongs to; the path may be a pattern of dpkg-query.
 pub(super) fn owner(path: &Path) -> Option<String> {
     let line = said(Command::new("dpkg-query").arg("--search").arg(path))?;
     Some(line.lines().next()?.split_once(": ")?.0.to_owned())
+}
+
+/// The version that the running kernel says it has, such as `6.1.192-2`, if it is Debian's.
+pub(super) fn running_version() -> Option<String> {
+    let name = uname().ok()?;
+    version_in(&name.version().to_string_lossy()).map(str::to_owned)
+}
+
+/// The version in what `uname -v` prints: `#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-16)`.
+fn version_in(said: &str) -> Option<&str> {
+    said.split_once(" Debian ")?.1.split_whitespace().next()
+}
+
+/// The command that makes the initramfs of a kernel anew here.
+pub(super) fn initramfs_command(release: &str) -> String {
+    if in_path("update-initramfs").is_none() && in_path("dracut").is_some() {
+        return format!("dracut --force /boot/initrd.img-{release} {release}");
+    }
+    format!("update-initramfs -u -k {release}")
 }
 
 /// Why a module whose key is not enrolled is refused by the running kernel, if it is.
@@ -151,6 +180,18 @@ mod tests {
         ] {
             let kernel = Kernel::named(Some(release)).unwrap();
             assert_eq!(kernel.numbers(), numbers, "{release}");
+        }
+    }
+
+    #[test]
+    fn the_version_of_the_running_kernel_is_read_where_it_is_debians() {
+        for (said, version) in [
+            ("#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-16)", Some("6.1.192-2")),
+            ("#1 SMP Debian 6.12.9-1~bpo12+1 (2025-01-19)", Some("6.12.9-1~bpo12+1")),
+            ("#58-Ubuntu SMP PREEMPT_DYNAMIC Fri Feb 14 2025", None),
+            ("#1 SMP PREEMPT_DYNAMIC Mon Nov 23 2026", None),
+        ] {
+            assert_eq!(version_in(said), version, "{said}");
         }
     }
 

@@ -4,12 +4,15 @@
 mod check;
 mod dkms;
 mod host;
+mod objects;
 mod package;
 mod preflight;
 mod remove;
+mod signing;
+mod undo;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +20,9 @@ use serde_json::json;
 use walkdir::WalkDir;
 
 use self::host::Kernel;
-use self::preflight::Ready;
+use self::objects::Objects;
+use self::preflight::{For, Ready};
+use self::undo::Before;
 use super::args::KernelArgs;
 use super::compile::without_other_builds;
 use super::progress::Progress;
@@ -46,14 +51,42 @@ pub(super) fn build(args: &KernelArgs) -> Result<()> {
     }
     let kernel = Kernel::named(args.kernel.as_deref())?;
     let directory = kept::directory()?.join(format!("linux-{}", kernel.release));
-    let ready = preflight::check(&kernel, &directory)?;
-    dkms::expect_unowned(package::VERSION)?;
+    if args.check {
+        return check_only(&kernel, &directory, args.json);
+    }
+    let ready =
+        preflight::examine(&kernel, &directory, For::Installation)?.expect_ready(&kernel)?;
+    let others: Vec<String> =
+        dkms::versions()?.into_iter().filter(|version| version != package::VERSION).collect();
+    for version in others.iter().map(String::as_str).chain([package::VERSION]) {
+        dkms::expect_unowned(version)?;
+    }
     child::listen();
-    let steps = if args.enable { 8 } else { 7 };
+    let steps = 7 + usize::from(args.enable) + usize::from(!others.is_empty());
     let work = Work::open(&directory, Progress::new(args.json, steps))?;
-    let plan = Plan { kernel, ready, enable: args.enable };
+    let plan = Plan { kernel, ready, enable: args.enable, others };
     plan.run(&work)?;
-    plan.say(args.json)
+    plan.say(&work, args.json)
+}
+
+/// Says whether the module can be built here, and changes nothing.
+fn check_only(kernel: &Kernel, directory: &Path, as_json: bool) -> Result<()> {
+    let found = preflight::examine(kernel, directory, For::Check)?;
+    if as_json {
+        print(&format!("{}\n", found.document(kernel)))?;
+    }
+    let ready = found.expect_ready(kernel)?;
+    if as_json {
+        return Ok(());
+    }
+    print(&format!(
+        "amdgpu of Linux {} ({}) can be built here, {} compilers at once: sudo rdnafix build \
+         kernel{}\n",
+        kernel.release,
+        ready.version,
+        ready.jobs,
+        if kernel.is_running() { String::new() } else { format!(" --kernel {}", kernel.release) }
+    ))
 }
 
 fn absolute(path: &Path) -> String {
@@ -65,6 +98,8 @@ struct Plan {
     kernel: Kernel,
     ready: Ready,
     enable: bool,
+    /// Other versions of the package that are there.
+    others: Vec<String>,
 }
 
 impl Plan {
@@ -73,17 +108,42 @@ impl Plan {
         let built = self.compile(work, &made)?;
         self.check(work, &made, &built)?;
 
+        let before = Before::take(work)?;
+        self.install(work, &built).map_err(|failure| before.put_back(failure, work))?;
+        before.forget()?;
+
+        self.remove_others(work)?;
+        self.options(work)?;
+        // The options are those of every kernel that has the module.
+        let kernels = dkms::installed_for(package::VERSION);
+        let old = || {
+            let options = Path::new(dkms::OPTIONS);
+            let is_old = |kernel: &&Kernel| {
+                let module = kernel.dkms_module();
+                let made_of = [Some(options), module.as_deref()];
+                !dkms::initramfs_is_newer(
+                    kernel,
+                    &made_of.into_iter().flatten().collect::<Vec<_>>(),
+                )
+            };
+            kernels.iter().filter(is_old).cloned().collect::<Vec<_>>()
+        };
+        work.step(
+            "initramfs",
+            &Inputs::new("initramfs"),
+            || old().is_empty(),
+            |log| dkms::update_initramfs(&old(), work, log),
+        )?;
+        Ok(())
+    }
+
+    /// Gives the package to dkms, which builds, signs and installs the module.
+    fn install(&self, work: &Work, built: &str) -> Result<()> {
         let place = package::place(package::VERSION);
         let inputs = package::inputs(Inputs::new("package"))?;
         let is_known = || dkms::known().iter().any(|known| known.version == package::VERSION);
         let there = || package::is_in(&place).unwrap_or(false) && is_known();
         work.step("package", &inputs, there, |log| {
-            for version in dkms::versions()?.iter().filter(|other| *other != package::VERSION) {
-                dkms::expect_unowned(version)?;
-                for kernel in dkms::remove(version, log)? {
-                    dkms::update_initramfs(&kernel, log)?;
-                }
-            }
             package::write(&place)?;
             if is_known() {
                 return Ok(());
@@ -91,12 +151,11 @@ impl Plan {
             child::run(&mut dkms::command("add", package::VERSION), log)
         })?;
 
-        let inputs = package::inputs(Inputs::new("dkms").and(&built))?;
-        let of_this = |installed: bool| {
+        let inputs = package::inputs(Inputs::new("dkms").and(built))?;
+        let is_built = || {
             dkms::known().iter().any(|known| {
                 known.version == package::VERSION
                     && known.kernel.as_ref() == Some(&self.kernel.release)
-                    && (known.installed || !installed)
             })
         };
         let act = |action: &str| {
@@ -106,20 +165,38 @@ impl Plan {
             command
         };
         // dkms runs the same scripts; what was compiled above is not compiled again.
-        let signed = work.step(
-            "dkms",
-            &inputs,
-            || of_this(false),
-            |log| child::run(&mut act("build"), log),
-        )?;
+        let signed =
+            work.step("dkms", &inputs, is_built, |log| child::run(&mut act("build"), log))?;
         let inputs = Inputs::new("install").and(&signed);
-        let there = || of_this(true) && self.is_in_use();
-        work.step("install", &inputs, there, |log| child::run(&mut act("install"), log))?;
-        self.options(work)?;
-        let module = self.kernel.dkms_module().context("dkms has installed a module")?;
-        let newer = || dkms::initramfs_is_newer(&self.kernel, &[&module, Path::new(dkms::OPTIONS)]);
-        work.step("initramfs", &Inputs::new("initramfs"), newer, |log| {
-            dkms::update_initramfs(&self.kernel, log)
+        let there =
+            || dkms::installed_for(package::VERSION).contains(&self.kernel) && self.is_in_use();
+        work.step("install", &inputs, there, |log| {
+            child::run(&mut act("install"), log)?;
+            // dkms strips, signs and copies it, and does not look whether that went well.
+            let module = self.kernel.dkms_module().context("dkms has installed no module")?;
+            let symbols = self.expect_as_stock(&module)?;
+            log.line(&format!("{}: {symbols} symbols as the stock module's", module.display()))
+        })?;
+        Ok(())
+    }
+
+    /// Removes other versions of the package, when this one is in its place.
+    fn remove_others(&self, work: &Work) -> Result<()> {
+        if self.others.is_empty() {
+            return Ok(());
+        }
+        let inputs = Inputs::new("others").and(self.others.join("\n"));
+        let gone = || dkms::versions().is_ok_and(|versions| versions == [package::VERSION]);
+        work.step("others", &inputs, gone, |log| {
+            let mut kernels = Vec::new();
+            for version in &self.others {
+                kernels.extend(dkms::remove(version, log)?);
+            }
+            kernels.retain(|kernel| *kernel != self.kernel);
+            for kernel in &kernels {
+                log.line(&format!("Linux {} has the stock module again", kernel.release))?;
+            }
+            dkms::update_initramfs(&kernels, work, log)
         })?;
         Ok(())
     }
@@ -188,16 +265,26 @@ impl Plan {
             &inputs,
             || true,
             |log| {
-                let needs = check::needs(made)?;
-                let Some(stock) = stock else {
-                    return log
-                        .line("the stock module is not installed: there is nothing to compare");
+                let symbols = self.expect_as_stock(made)?;
+                let how = if symbols == 0 {
+                    "this kernel has no CRCs of symbols, and only the release is compared"
+                } else {
+                    "symbols as the stock module's"
                 };
-                let symbols = check::same(&needs, &check::needs(&stock)?)?;
-                log.line(&format!("{}; {symbols} symbols as the stock module's", needs.vermagic))
+                log.line(&format!("{symbols} {how}"))
             },
         )?;
         Ok(())
+    }
+
+    /// That a module asks for the same kernel as the stock one, symbol by symbol. Gives how many
+    /// they are.
+    fn expect_as_stock(&self, module: &Path) -> Result<usize> {
+        let stock = self.kernel.stock_module().with_context(|| {
+            format!("the stock module of Linux {} is gone", self.kernel.release)
+        })?;
+        check::same(&check::needs(module)?, &check::needs(&stock)?)
+            .with_context(|| format!("{} does not fit the kernel", module.display()))
     }
 
     fn options(&self, work: &Work) -> Result<()> {
@@ -243,17 +330,17 @@ impl Plan {
         child::run_showing(&mut script, log, show)
     }
 
-    fn say(&self, as_json: bool) -> Result<()> {
+    fn say(&self, work: &Work, as_json: bool) -> Result<()> {
         let Self { kernel, ready, .. } = self;
         let module = kernel.dkms_module().context("dkms has installed a module")?;
         let enabled = dkms::options_are_on();
         // What this machine enforces is asked of the running kernel.
-        let refused = host::enforcement().filter(|_| !key_is_enrolled());
+        let refused = signing::refused(kernel, &work.path("scripts"))?;
         if as_json {
             let event = json!({
                 "event": "installed", "kernel": kernel.release, "version": ready.version,
                 "module": module, "enabled": enabled, "signer": kernel.modinfo("signer"),
-                "enforcement": refused,
+                "enforcement": refused.map(|refused| refused.why),
             });
             return print(&format!("{event}\n"));
         }
@@ -262,8 +349,8 @@ impl Plan {
         } else {
             "rdna_noncoherent is off: sudo rdnafix build kernel --enable switches it on".to_owned()
         };
-        let when = match (refused, kernel.is_running()) {
-            (Some(_), _) => "once its key is enrolled, and not before",
+        let when = match (&refused, kernel.is_running()) {
+            (Some(refused), _) => refused.when,
             (None, true) => "from the next start on",
             (None, false) => "by that kernel",
         };
@@ -277,63 +364,10 @@ impl Plan {
             module.display(),
             remove::EMERGENCY,
         ))?;
-        if let Some(why) = refused {
-            eprintln!("rdnafix: {why}: {MOK}");
+        if let Some(refused) = refused {
+            eprintln!("rdnafix: {}: {}", refused.why, refused.way_out);
         }
         Ok(())
-    }
-}
-
-/// The key that dkms signs with.
-const KEY: &str = "/var/lib/dkms/mok.pub";
-
-const MOK: &str = "\
-the kernel will NOT load this module, and there will be no amdgpu, until the key that dkms
-signs with is enrolled. Do this before you restart:
-  sudo mokutil --import /var/lib/dkms/mok.pub     (choose a password for one use)
-  restart, choose Enroll MOK in the blue screen that comes, and give the password
-  mokutil --test-key /var/lib/dkms/mok.pub        (says whether it is enrolled)
-Or take the stock module back: sudo rdnafix build kernel --remove";
-
-fn key_is_enrolled() -> bool {
-    // It says so on stdout, and its exit code is 1 then.
-    let output = Command::new("mokutil").args(["--test-key", KEY]).output();
-    output
-        .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("is already enrolled"))
-}
-
-/// How many objects are made, of how many.
-struct Objects {
-    directory: PathBuf,
-    /// Those that were there before, and all; known when make has written its list.
-    before: Option<(u64, u64)>,
-    made: u64,
-}
-
-impl Objects {
-    fn new(directory: PathBuf) -> Self {
-        Self { directory, before: None, made: 0 }
-    }
-
-    /// By a line that make prints.
-    fn count(&mut self, line: &str) -> Option<(u64, u64)> {
-        if !line.trim_start().starts_with("CC [M]") {
-            return None;
-        }
-        let (before, all) = match self.before {
-            Some(known) => known,
-            None => *self.before.insert(self.list()?),
-        };
-        self.made += 1;
-        // A file that is compiled again is counted twice otherwise.
-        Some(((before + self.made).min(all), all))
-    }
-
-    fn list(&self) -> Option<(u64, u64)> {
-        let list = fs::read_to_string(self.directory.join("amdgpu.mod")).ok()?;
-        let files: Vec<&str> = list.split_whitespace().collect();
-        let there = files.iter().filter(|file| self.directory.join(file).exists()).count();
-        Some((there as u64, files.len() as u64))
     }
 }
 
@@ -343,11 +377,11 @@ fn expect_stock(kernel: &Kernel) -> Result<()> {
     if found.contains("/updates/") {
         bail!(
             "Linux {} would still load {found}, which is not of {}: remove it, and then sudo \
-             depmod {} && sudo update-initramfs -u -k {}",
+             depmod {} && sudo {}",
             kernel.release,
             package::NAME,
             kernel.release,
-            kernel.release
+            host::initramfs_command(&kernel.release)
         );
     }
     Ok(())

@@ -26,6 +26,23 @@ pub(super) fn place(version: &str) -> PathBuf {
     PathBuf::from(format!("/usr/src/{NAME}-{version}"))
 }
 
+/// What is where dkms looks for sources, by version.
+///
+/// # Errors
+/// Where that cannot be read.
+pub(super) fn sources() -> Result<BTreeMap<String, PathBuf>> {
+    let begins = format!("{NAME}-");
+    let mut sources = BTreeMap::new();
+    for entry in fs::read_dir("/usr/src").into_iter().flatten() {
+        let entry = entry.context("cannot read /usr/src")?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(version) = name.strip_prefix(&begins) {
+            sources.insert(version.to_owned(), entry.path());
+        }
+    }
+    Ok(sources)
+}
+
 /// The series for kernels.
 ///
 /// # Errors
@@ -111,6 +128,17 @@ fn put(path: &Path, content: &[u8], program: bool) -> Result<()> {
     fs::write(path, content).with_context(cannot)?;
     let mode = if program { 0o755 } else { 0o644 };
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(cannot)
+}
+
+/// Puts one of the package's programs into a directory, and gives its file.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(super) fn script(name: &str, directory: &Path) -> Result<PathBuf> {
+    let file = FILES.get_file(name).with_context(|| format!("{name} comes with this command"))?;
+    let path = directory.join(name);
+    put(&path, &filled_in(file.contents()), true)?;
+    Ok(path)
 }
 
 /// The licences of what is in the Debian package.

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
 use super::host::{self, Kernel, installed, said};
 use super::package;
@@ -34,17 +35,60 @@ pub(super) struct Ready {
     pub(super) jobs: usize,
 }
 
+/// What was found out about a kernel.
+pub(super) struct Found {
+    ready: Option<Ready>,
+    /// What is missing or wrong, with the way out of each; the last one is of all packages.
+    lacks: Vec<String>,
+    /// Debian packages, as apt-get takes them.
+    packages: Vec<String>,
+}
+
+impl Found {
+    /// As a document: `{event, kernel, possible, version, jobs, lacks, packages}`.
+    pub(super) fn document(&self, kernel: &Kernel) -> Value {
+        json!({
+            "event": "checked",
+            "kernel": kernel.release,
+            "possible": self.ready.is_some(),
+            "version": self.ready.as_ref().map(|ready| &ready.version),
+            "jobs": self.ready.as_ref().map(|ready| ready.jobs),
+            "lacks": self.lacks,
+            "packages": self.packages,
+        })
+    }
+
+    /// # Errors
+    /// Everything that the machine lacks.
+    pub(super) fn expect_ready(self, kernel: &Kernel) -> Result<Ready> {
+        self.ready.with_context(|| {
+            format!(
+                "amdgpu cannot be built here for Linux {}; nothing was changed:\n  {}",
+                kernel.release,
+                self.lacks.join("\n  ")
+            )
+        })
+    }
+}
+
+/// Whether it is only said what is missing, or the module is to be installed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    Check,
+    Installation,
+}
+
 /// Looks at the machine and changes nothing.
 ///
 /// # Errors
-/// Everything that it lacks.
-pub(super) fn check(kernel: &Kernel, work: &Path) -> Result<Ready> {
+/// A series that is none, which a test rules out.
+pub(super) fn examine(kernel: &Kernel, work: &Path, what_for: For) -> Result<Found> {
     let mut lacks = Vec::new();
     let mut packages: Vec<String> = Vec::new();
     if std::env::consts::ARCH != "x86_64" {
         lacks.push(format!("the patches are for x86_64, and this is {}", std::env::consts::ARCH));
     }
-    if !nix::unistd::geteuid().is_root() {
+    if what_for == For::Installation && !nix::unistd::geteuid().is_root() {
         lacks.push("it installs a module, which only root may: run it with sudo".to_owned());
     }
     if installed(OF_AMD.0).is_some() || Path::new(OF_AMD.1).exists() {
@@ -70,34 +114,23 @@ pub(super) fn check(kernel: &Kernel, work: &Path) -> Result<Ready> {
     for directory in ["/var/lib/dkms", host::MODULES] {
         lacks.extend(room("the module", "remove an old kernel", Path::new(directory), INSTALLED));
     }
-    match (version, toolchain) {
+    let ready = match (version, toolchain) {
         (Some(version), Some(toolchain)) if lacks.is_empty() => {
             let jobs = crate::build::preflight::jobs(MEMORY_OF_A_JOB);
-            Ok(Ready { version, toolchain, jobs })
+            Some(Ready { version, toolchain, jobs })
         }
-        _ => bail!(
-            "amdgpu cannot be built here for Linux {}; nothing was changed:\n  {}",
-            kernel.release,
-            lacks.join("\n  ")
-        ),
-    }
+        _ => None,
+    };
+    Ok(Found { ready, lacks, packages })
 }
 
-/// The version of the kernel, if its headers and its source are there in the same one.
+/// The version of the kernel, if itself, its headers and its source are there in the same one.
 fn sources(
     kernel: &Kernel,
     lacks: &mut Vec<String>,
     packages: &mut Vec<String>,
 ) -> Result<Option<String>> {
     let release = &kernel.release;
-    if !kernel.modules().is_dir() {
-        let known: Vec<_> = host::kernels().into_iter().map(|kernel| kernel.release).collect();
-        lacks.push(format!(
-            "there is no kernel {release} here (no {}); --kernel names one of: {}",
-            kernel.modules().display(),
-            if known.is_empty() { "none is installed".to_owned() } else { known.join(", ") }
-        ));
-    }
     let numbers = kernel.numbers();
     let series: Vec<String> =
         package::all_series()?.into_iter().map(|series| series.version).collect();
@@ -108,31 +141,84 @@ fn sources(
              the source of another one, to be built by hand (docs/kernel.md)",
             series.join(", ")
         ));
-        return Ok(None);
     }
-    let (headers, source) = (format!("linux-headers-{release}"), format!("linux-source-{numbers}"));
-    let version = installed(&headers);
-    if version.is_none() || !kernel.headers().join("Makefile").is_file() {
-        lacks.push(format!("the headers of the kernel, {headers}, are missing"));
-        packages.push(headers.clone());
-    }
-    let Some(found) = installed(&source) else {
-        lacks.push(format!("the source of the kernel, {source}, is missing"));
-        // The newest one may be of another version than the kernel.
-        packages
-            .push(version.as_ref().map_or(source.clone(), |version| format!("{source}={version}")));
-        return Ok(None);
-    };
-    if let Some(version) = version.as_ref().filter(|version| **version != found) {
+    if !kernel.modules().is_dir() {
+        let known: Vec<_> = host::kernels().into_iter().map(|kernel| kernel.release).collect();
         lacks.push(format!(
-            "the source is of another version: {source} is {found}, and kernel {release} is \
-             {version}; a module of another source may not fit the kernel: sudo apt-get install \
-             {source}={version}\n  (if the archive has that no more: sudo apt-get install \
-             linux-image-amd64 linux-headers-amd64 {source}, restart, and then this again)"
+            "there is no kernel {release} here (no {}); --kernel names one of: {}",
+            kernel.modules().display(),
+            if known.is_empty() { "none is installed".to_owned() } else { known.join(", ") }
         ));
         return Ok(None);
     }
-    Ok(version)
+    if !series.contains(&numbers) {
+        return Ok(None);
+    }
+    let before = lacks.len();
+    let image = image(kernel, lacks);
+    let headers = format!("linux-headers-{release}");
+    let has_headers = kernel.headers().join("Makefile").is_file();
+    let of_headers = installed(&headers).filter(|_| has_headers);
+    let source = format!("linux-source-{numbers}");
+    // Packages of one release of the kernel have one version, and others may be of other code.
+    let version = image.or_else(|| of_headers.clone());
+    for (what, name, found) in
+        [("headers package", headers, of_headers), ("source", source.clone(), installed(&source))]
+    {
+        let exact = version.as_ref().map_or(name.clone(), |version| format!("{name}={version}"));
+        match (found, &version) {
+            (None, _) => {
+                lacks.push(format!("the {what} of the kernel, {name}, is missing"));
+                packages.push(exact);
+            }
+            (Some(found), Some(version)) if found != *version => lacks.push(format!(
+                "the {what} is of another version: {name} is {found}, and kernel \
+                 {release} is {version}; a module of another source may not fit the kernel: sudo \
+                 apt-get install {exact}\n  (if the archive has that no more: sudo apt-get install \
+                 linux-image-amd64 linux-headers-amd64 {source}, restart, and then this again)"
+            )),
+            _ => {}
+        }
+    }
+    Ok(version.filter(|_| lacks.len() == before))
+}
+
+/// The version of the kernel itself, by its package and, if it runs, by its own word.
+fn image(kernel: &Kernel, lacks: &mut Vec<String>) -> Option<String> {
+    let release = &kernel.release;
+    if kernel.stock_module().is_none() {
+        lacks.push(format!(
+            "the stock amdgpu of Linux {release} is missing below {}/kernel: what is built could \
+             not be compared with it, and nothing would be there to go back to; a kernel of the \
+             cloud has none, of another one: sudo apt-get install --reinstall linux-image-{release}",
+            kernel.modules().display()
+        ));
+        return None;
+    }
+    let package = kernel.image();
+    let Some((package, version)) =
+        package.and_then(|package| installed(&package).map(|version| (package, version)))
+    else {
+        lacks.push(format!(
+            "the amdgpu of Linux {release} is of no Debian package, so its version cannot be \
+             compared with that of a source: only Debian's own kernels are supported"
+        ));
+        return None;
+    };
+    if kernel.is_running() {
+        match host::running_version() {
+            None => lacks.push(format!(
+                "the running kernel {release} does not say which version of Debian's it is (uname \
+                 -v), and {package} is {version}: only Debian's own kernels are supported"
+            )),
+            Some(running) if running != version => lacks.push(format!(
+                "the running kernel is {running}, and its package {package} is {version} by now: \
+                 restart, and then this again"
+            )),
+            Some(_) => {}
+        }
+    }
+    Some(version)
 }
 
 /// What the compiler and the headers are, if all programs are there.
@@ -155,10 +241,28 @@ fn tools(kernel: &Kernel, lacks: &mut Vec<String>, packages: &mut Vec<String>) -
         programs.push(("pahole", "pahole"));
     }
     for (program, package) in programs {
-        if in_path(program).is_none() {
-            lacks.push(format!("{program} is missing"));
-            packages.push(package.to_owned());
+        match lack_of(program) {
+            Some(Lack::Package) => {
+                lacks.push(format!("{program} is missing"));
+                packages.push(package.to_owned());
+            }
+            Some(Lack::Path(directory)) => lacks.push(format!(
+                "{program} is in {directory}, which is not in PATH: use sudo or `su -`"
+            )),
+            None => {}
         }
+    }
+    let initramfs = kernel.initramfs();
+    let makers = ["update-initramfs", "dracut"];
+    if initramfs.exists()
+        && makers.iter().all(|maker| matches!(lack_of(maker), Some(Lack::Package)))
+    {
+        lacks.push(format!(
+            "{} has to be made anew afterwards, and neither of {} is here",
+            initramfs.display(),
+            makers.join(" and ")
+        ));
+        packages.push("initramfs-tools".to_owned());
     }
     let mut inputs = Inputs::new("toolchain").and(&config);
     for file in ["Module.symvers", "include/generated/utsrelease.h"] {
@@ -176,6 +280,26 @@ fn tools(kernel: &Kernel, lacks: &mut Vec<String>, packages: &mut Vec<String>) -
         }
     }
     (lacks.len() == before).then(|| inputs.hash())
+}
+
+/// Why a program cannot be started by root.
+enum Lack {
+    Package,
+    /// It is in this directory of the system's programs, which root's PATH does not have.
+    Path(&'static str),
+}
+
+fn lack_of(program: &str) -> Option<Lack> {
+    if in_path(program).is_some() {
+        return None;
+    }
+    let there = ["/usr/sbin", "/sbin"].into_iter().find(|at| Path::new(at).join(program).is_file());
+    match there {
+        // A user's PATH does not have to name it.
+        Some(_) if !nix::unistd::geteuid().is_root() => None,
+        Some(directory) => Some(Lack::Path(directory)),
+        None => Some(Lack::Package),
+    }
 }
 
 /// What the compiler that built the kernel says of itself, else what is wrong and the package.
@@ -230,7 +354,8 @@ mod tests {
     #[test]
     fn a_kernel_without_patches_is_refused_with_the_series_that_there_are() {
         let kernel = Kernel::named(Some("5.15.0-1-generic")).unwrap();
-        let error = check(&kernel, Path::new("/")).unwrap_err().to_string();
+        let found = examine(&kernel, Path::new("/"), For::Installation).unwrap();
+        let error = found.expect_ready(&kernel).unwrap_err().to_string();
         assert!(error.contains("no patches for Linux 5.15.0-1-generic"), "{error}");
         assert!(error.contains("6.1, 6.12, 7.2"), "{error}");
         assert!(error.contains("`rdnafix patch create --component linux`"), "{error}");

@@ -58,10 +58,8 @@ pub(super) fn remove(as_json: bool) -> Result<()> {
             dkms::remove(version, log)?;
         }
         dkms::remove_options()?;
-        for release in &kernels {
-            let kernel = Kernel { release: release.clone() };
-            dkms::update_initramfs(&kernel, log)?;
-        }
+        let kernels: Vec<Kernel> = kernels.into_iter().map(|release| Kernel { release }).collect();
+        dkms::update_initramfs(&kernels, &work, log)?;
         Ok(fs::remove_file(&list)?)
     })?;
     for kernel in host::kernels() {
@@ -90,8 +88,13 @@ pub(super) fn remove(as_json: bool) -> Result<()> {
             versions.join(", ")
         )
     };
-    let emergency = if versions.is_empty() { "" } else { AFTERWARDS };
-    print(&(what + emergency))?;
+    let emergency = if versions.is_empty() {
+        String::new()
+    } else {
+        // With the name that the kernel has then.
+        format!("{AFTERWARDS}sudo {}\n", host::initramfs_command("$(uname -r)"))
+    };
+    print(&(what + &emergency))?;
     if let Some(kept) = kept_options {
         eprintln!("rdnafix: {kept}");
     }
@@ -101,5 +104,4 @@ pub(super) fn remove(as_json: bool) -> Result<()> {
 const AFTERWARDS: &str = "\
 if the machine does not start: in the boot menu, press e, add modprobe.blacklist=amdgpu (or
 nomodeset) to the line that begins with linux, start with Ctrl-X, and make the initramfs anew:
-sudo update-initramfs -u
 ";
