@@ -1,6 +1,9 @@
 //! The `rdnafix` command: runs programs with `librdnafix.so`, on the simulated GPU of
 //! `libkfdsim.so`, or with and without the first to compare what they ask of the kernel.
 
+// They panic where nobody can read them: `stdout` and `stderr` are there for that.
+#![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
+
 mod args;
 mod build;
 mod compare;

@@ -27,6 +27,7 @@ pub(crate) use self::args::BuildArgs;
 use self::args::{BuildCommand, CheckArgs};
 pub(crate) use self::child::Interrupted;
 pub(crate) use self::manifest::MANIFEST;
+use crate::stderr::say;
 use crate::stdout::{print, print_json};
 
 /// Does it.
@@ -66,7 +67,7 @@ pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
             let lost = alternatives::set(&prefix)?;
             print(&format!("{} leads to {}\n", alternatives::DEFAULT_LINK, prefix.display()))?;
             if let Some(lost) = lost {
-                eprintln!("rdnafix: {lost}");
+                say(&lost);
             }
         }
         BuildCommand::Uninstall(args) => {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use crate::stderr::say;
 use crate::stdout::{moves, print};
 
 /// How it is said.
@@ -74,8 +75,8 @@ impl Progress {
                 bar.enable_steady_tick(Duration::from_millis(200));
                 *self.bar.borrow_mut() = Some(bar);
             }
-            Form::Lines => eprintln!("rdnafix: {count} {step} ..."),
-            Form::Json => say(&json!({ "event": "begin", "step": step, "log": log })),
+            Form::Lines => say(&format!("{count} {step} ...")),
+            Form::Json => event(&json!({ "event": "begin", "step": step, "log": log })),
             #[cfg(test)]
             Form::Silent => {}
         }
@@ -88,7 +89,7 @@ impl Progress {
             bar.set_length(of);
             bar.set_position(done);
         } else if self.form == Form::Json {
-            say(&json!({ "event": "progress", "done": done, "of": of }));
+            event(&json!({ "event": "progress", "done": done, "of": of }));
         }
     }
 
@@ -96,8 +97,8 @@ impl Progress {
     pub(super) fn kept(&self, step: &str) {
         let count = self.next();
         match self.form {
-            Form::Bars | Form::Lines => eprintln!("rdnafix: {count} {step}: nothing changed"),
-            Form::Json => say(&json!({ "event": "kept", "step": step })),
+            Form::Bars | Form::Lines => say(&format!("{count} {step}: nothing changed")),
+            Form::Json => event(&json!({ "event": "kept", "step": step })),
             #[cfg(test)]
             Form::Silent => {}
         }
@@ -110,8 +111,8 @@ impl Progress {
         }
         let seconds = self.begun.borrow().elapsed().as_secs_f64();
         match self.form {
-            Form::Bars | Form::Lines => eprintln!("rdnafix: {step}: {how} in {seconds:.1} s"),
-            Form::Json => say(&json!({ "event": how, "step": step, "seconds": seconds })),
+            Form::Bars | Form::Lines => say(&format!("{step}: {how} in {seconds:.1} s")),
+            Form::Json => event(&json!({ "event": how, "step": step, "seconds": seconds })),
             #[cfg(test)]
             Form::Silent => {}
         }
@@ -122,7 +123,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn say(value: &serde_json::Value) {
+fn event(value: &serde_json::Value) {
     // Progress that nobody can read is no reason to end a build.
     let _ = print(&format!("{value}\n"));
 }

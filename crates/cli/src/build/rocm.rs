@@ -16,6 +16,7 @@ use super::source::{self, From};
 use super::steps::{Inputs, Work, hex};
 use super::{alternatives, child, compile, kept, library, prefix, tree};
 use crate::patch::series::{self, Series};
+use crate::stderr::say;
 use crate::stdout::print;
 
 /// What is built, and where to.
@@ -66,7 +67,7 @@ pub(super) fn build(args: &RocmArgs) -> Result<()> {
         manifest.needs(),
     ))?;
     if let Some(lost) = lost {
-        eprintln!("rdnafix: {lost}");
+        say(&lost);
     }
     Ok(())
 }

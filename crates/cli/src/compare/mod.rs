@@ -31,6 +31,7 @@ use tempfile::TempDir;
 use crate::locate::{Library, locate};
 use crate::preload::{self, HSA_TOOLS_LIB, LD_PRELOAD};
 use crate::report::{self, Report};
+use crate::stderr::say;
 use crate::stdout::{colour, print};
 use crate::waiting::waiting;
 use crate::{root, run, sim};
@@ -240,7 +241,7 @@ impl<'a> Setup<'a> {
             warnings.extend(overlay::passed_over(prefix, records));
         }
         for text in warnings {
-            eprintln!("rdnafix: warning: {text}");
+            say(&format!("warning: {text}"));
         }
         let unmarked = Unmarked::of(&[&stock, &interposed], patched.is_some());
         let attributed = |records: &[Record]| attribute::attribute(records, unmarked);
@@ -254,14 +255,15 @@ impl<'a> Setup<'a> {
         let failed = runs.iter().any(|(_, run)| !run.ending.succeeded());
         for (name, run) in runs {
             if failed {
-                eprint!("rdnafix: the {name} run {}\n{}", run.ending.describe(), tail_of(run));
+                say(format!("the {name} run {}\n{}", run.ending.describe(), tail_of(run))
+                    .trim_end());
             }
         }
         if let Some(difference) = difference {
-            eprintln!("rdnafix: {difference}");
+            say(difference);
         }
         if runs.iter().any(|(_, run)| run.output.is_some()) && (failed || difference.is_some()) {
-            eprintln!("rdnafix: all of the output is in {}", self.directory.keep().display());
+            say(&format!("all of the output is in {}", self.directory.keep().display()));
         }
     }
 }
@@ -282,9 +284,7 @@ fn read_log(file: &Path) -> Result<Vec<Record>> {
 /// Says so where the interposer was not there.
 fn warn_if_absent(rows: &[Row], reports: &[Report]) {
     if reports.is_empty() && !rows.is_empty() {
-        eprintln!(
-            "rdnafix: warning: librdnafix.so wrote no report: it was not in the process that \
-             used the GPU, or that process did not end by itself"
-        );
+        say("warning: librdnafix.so wrote no report: it was not in the process that \
+             used the GPU, or that process did not end by itself");
     }
 }

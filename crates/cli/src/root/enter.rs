@@ -15,6 +15,8 @@ use nix::unistd::{chroot, getgid, getuid};
 
 use super::make::Unavailable;
 
+use crate::stderr::say;
+
 /// Directories that are the machine's in every root.
 const OF_THE_MACHINE: [&str; 10] =
     ["dev", "home", "media", "mnt", "proc", "root", "run", "srv", "sys", "tmp"];
@@ -47,7 +49,7 @@ pub(crate) fn enter(tree: &Path) -> Result<()> {
     chroot(&new).with_context(|| format!("cannot change the root to {}", new.display()))?;
     let directory = directory.unwrap_or_else(|_| "/".into());
     if std::env::set_current_dir(&directory).is_err() {
-        eprintln!("rdnafix: {} is not there in the root: running in /", directory.display());
+        say(&format!("{} is not there in the root: running in /", directory.display()));
         std::env::set_current_dir("/").context("cannot change to /")?;
     }
     Ok(())

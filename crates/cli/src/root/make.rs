@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::cache;
 use super::recipe::Recipe;
+use crate::stderr::say;
 use crate::waiting::waiting;
 
 /// Names another mirror of the Debian archive than the one that mmdebstrap uses by itself.
@@ -91,7 +92,7 @@ pub(crate) fn make(recipe: &Recipe) -> Result<Root> {
     if let Some(root) = made(recipe)? {
         return Ok(root);
     }
-    eprintln!("rdnafix: making the root {}: {}", recipe.name, recipe.about);
+    say(&format!("making the root {}: {}", recipe.name, recipe.about));
     let prefix = format!(".{}-", recipe.name);
     remove_interrupted(&cache, &prefix)?;
     let part = tempfile::Builder::new()
@@ -168,7 +169,7 @@ fn extract(recipe: &Recipe, tree: &Path, log: &Path) -> Result<()> {
         writeln!(kept, "{line}")?;
         if let Some(step) = line.strip_prefix("I: ").filter(|step| step.ends_with("...")) {
             drop(working.take());
-            eprintln!("rdnafix: {step}");
+            say(step);
             working = Some(waiting(step));
         }
         said.push(line);

@@ -10,6 +10,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
 use super::{Misunderstood, Origin, Value, files, values};
+use crate::stderr::say;
 use crate::stdout;
 
 /// Show how rdnafix is configured.
@@ -45,11 +46,7 @@ pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode> {
     for value in &values {
         if let (Some(wrong), Some(text)) = (value.misunderstood(), &value.text) {
             let (name, allowed) = (value.setting.variable, &wrong.allowed);
-            eprintln!(
-                "rdnafix: {name}={}: expected {allowed}; {}",
-                given(text),
-                instead(value, &wrong)
-            );
+            say(&format!("{name}={}: expected {allowed}; {}", given(text), instead(value, &wrong)));
         }
     }
     Ok(ExitCode::SUCCESS)

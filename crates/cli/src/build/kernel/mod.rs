@@ -28,6 +28,7 @@ use super::compile::without_other_builds;
 use super::progress::Progress;
 use super::steps::{Inputs, Log, Work};
 use super::{child, kept, tree};
+use crate::stderr::say;
 use crate::stdout::print;
 
 /// Where the module is below the directory of a build.
@@ -365,7 +366,7 @@ impl Plan {
             remove::EMERGENCY,
         ))?;
         if let Some(refused) = refused {
-            eprintln!("rdnafix: {}: {}", refused.why, refused.way_out);
+            say(&format!("{}: {}", refused.why, refused.way_out));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::{dkms, expect_stock, package};
 use crate::build::progress::Progress;
 use crate::build::steps::{Inputs, Work};
 use crate::build::{child, kept};
+use crate::stderr::say;
 use crate::stdout::print;
 
 /// What helps where the machine does not start with the module.
@@ -65,7 +66,7 @@ pub(super) fn remove(as_json: bool) -> Result<()> {
     for kernel in host::kernels() {
         match expect_stock(&kernel) {
             // Somebody else's module for a kernel that this one was not for stays what it is.
-            Err(other) if !of_ours.contains(&kernel.release) => eprintln!("rdnafix: {other}"),
+            Err(other) if !of_ours.contains(&kernel.release) => say(&format!("{other}")),
             result => result?,
         }
     }
@@ -96,7 +97,7 @@ pub(super) fn remove(as_json: bool) -> Result<()> {
     };
     print(&(what + &emergency))?;
     if let Some(kept) = kept_options {
-        eprintln!("rdnafix: {kept}");
+        say(&kept);
     }
     Ok(())
 }
