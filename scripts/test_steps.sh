@@ -18,6 +18,7 @@ step_tools() {
     need_command valgrind valgrind
     need_command mmdebstrap mmdebstrap
     need_command script bsdutils
+    need_command setcap libcap2-bin
     need_command groff groff
     need_command zsh zsh
     need_command fish fish

@@ -54,7 +54,7 @@ fn what_is_shown_says_where_it_comes_from() {
         (&setting("policy")["value"], &setting("policy")["from"]),
         (&"full".into(), &"environment".into())
     );
-    assert_eq!(setting("torch")["value"], "0");
+    assert_eq!(setting("torch")["value"], "false");
     let file = setting("torch")["from"].as_str().unwrap();
     assert_eq!(Path::new(file), user.path().join("rdnafix/config.toml"));
     assert_eq!(setting("log")["from"], "default");
@@ -82,8 +82,8 @@ fn a_variable_that_is_not_understood_is_shown_as_what_counts_instead() {
             "standard",
             "expected off, standard, mapped, full",
         ),
-        ("RDNAFIX_DRY_RUN", OsStr::new("yes"), "1", "expected 0 or 1; it is taken as 1"),
-        ("RDNAFIX_DLSYM", OsStr::new("yes"), "0", "it is taken as 0"),
+        ("RDNAFIX_DRY_RUN", OsStr::new("yes"), "true", "expected 0 or 1; it is taken as 1"),
+        ("RDNAFIX_DLSYM", OsStr::new("yes"), "false", "it is taken as 0"),
         ("RDNAFIX_LOG", not_text, "", "it is ignored"),
         ("RDNAFIX_SUMMARY", OsStr::new("no"), "auto", "`rdnafix run` refuses it"),
     ] {
@@ -230,6 +230,8 @@ fn there_is_a_manual_page_for_every_command_without_a_mistake() {
     assert_eq!(unknown.status.code(), Some(125));
     let said = text(&unknown.stderr);
     assert!(said.contains("no command 'build roc'; did you mean 'build rocm'?"), "{said}");
+    let said = text(&output(&mut rdnafix(["man", "run", "x"])).stderr);
+    assert!(said.ends_with("there is no command 'run x'; 'run' has none\n"), "{said}");
     if clean("groff").arg("--version").output().is_err() {
         println!("SKIPPED: a check of the manual pages: groff is not installed");
         return;

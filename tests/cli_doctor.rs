@@ -139,7 +139,7 @@ fn a_machine_without_a_gpu_has_nothing_to_examine() {
 #[test]
 fn what_is_asked_wrongly_is_an_error_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("file");
+    let file = dir.path().join("file.tar.gz");
     std::fs::write(&file, "no archive").unwrap();
     let file = file.to_str().unwrap();
     for (arguments, word) in [
@@ -147,6 +147,7 @@ fn what_is_asked_wrongly_is_an_error_of_its_own() {
         (&["doctor", "--root", file], "neither a directory nor a dump"),
         (&["doctor", "--dump", file], "already"),
         (&["doctor", "--dump", "/nonexistent/x.tar.gz"], "cannot write"),
+        (&["doctor", "--dump", "-"], "name it so"),
         (&["doctor", "--root", dir.path().to_str().unwrap(), "--board", "1"], "no GPU"),
         (&["doctor", "--no-such-option"], "--no-such-option"),
     ] {

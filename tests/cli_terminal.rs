@@ -3,7 +3,9 @@
 
 mod cli_common;
 
-use std::process::Command;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use cli_common::{clean, output, rdnafix, stdout, succeed, text};
 
@@ -35,6 +37,22 @@ fn on_a_terminal_compare_says_what_runs_while_it_takes_more_than_a_second() {
     let piped = output(rdnafix(compare).arg("1.5"));
     assert_eq!(text(&piped.stderr), "");
     assert!(!text(&piped.stdout).contains(ESCAPE));
+}
+
+#[test]
+fn a_comparison_that_is_interrupted_ends_by_that_signal_and_leaves_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let started = scratch.path().join("started");
+    let script = format!("echo >{}; exec sleep 60", started.display());
+    let mut compare = rdnafix(["compare", "--simulate", "--", "sh", "-c", &script]);
+    let mut child = compare.env("TMPDIR", scratch.path()).stdout(Stdio::null()).spawn().unwrap();
+    while !started.exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    succeed(clean("kill").arg("-INT").arg(child.id().to_string()));
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
+    let left = std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["started"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand, ValueHint};
 use policy::Level;
 
 use crate::build::BuildArgs;
@@ -126,7 +126,7 @@ pub(crate) struct ManArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Program {
     /// The program and its arguments.
-    #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true, num_args = 1..)]
+    #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true, num_args = 1.., value_hint = ValueHint::CommandWithArguments)]
     pub(crate) words: Vec<OsString>,
 }
 

@@ -15,9 +15,23 @@ use crate::stdout;
 /// Where stdout cannot be written.
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Args::command(), "rdnafix", &mut text);
+    let mut command = Args::command().mut_subcommand("sim", |sim| without_words(&sim));
+    clap_complete::generate(args.shell, &mut command, "rdnafix", &mut text);
     stdout::print(&String::from_utf8(text).context("the completions are not text")?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Without what is given in place of a subcommand: a program that stands before `root` would take
+/// its names from it.
+fn without_words(command: &Command) -> Command {
+    let options = command.get_arguments().filter(|argument| !argument.is_positional());
+    let mut plain = Command::new("sim")
+        .args(options.cloned().collect::<Vec<_>>())
+        .subcommands(command.get_subcommands().cloned().collect::<Vec<_>>());
+    if let Some(about) = command.get_about() {
+        plain = plain.about(about.clone());
+    }
+    plain
 }
 
 /// `rdnafix man`.
@@ -59,6 +73,7 @@ fn named<'a>(all: &'a Command, words: &[String]) -> Result<&'a Command> {
             let names = || command.get_subcommands().map(Command::get_name);
             let hint = match nearest(word, names()) {
                 Some(name) => format!("did you mean '{before}{name}'?"),
+                None if names().next().is_none() => format!("'{}' has none", before.trim_end()),
                 None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
             };
             format!("there is no command '{before}{word}'; {hint}")

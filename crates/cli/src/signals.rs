@@ -19,6 +19,14 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 /// The program, for the handler; 0 if there is none.
 static CHILD: AtomicI32 = AtomicI32::new(0);
 
+/// The signal of a terminal, or of whoever wants an end, that came last; 0 if none did.
+static ENDING: AtomicI32 = AtomicI32::new(0);
+
+/// The signal that is to end this process, if one came while a program ran.
+pub(crate) fn ending() -> Option<c_int> {
+    Some(ENDING.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
+}
+
 /// What this process itself causes, or cannot catch.
 const OWN: [c_int; 10] = [
     libc::SIGKILL,
@@ -133,6 +141,9 @@ fn number(child: &Child) -> c_int {
 
 /// Async-signal-safe: an atomic and system calls.
 extern "C" fn pass_on(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    if matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGTERM | libc::SIGHUP) {
+        ENDING.store(signal, Ordering::Relaxed);
+    }
     let child = CHILD.load(Ordering::Relaxed);
     if child == 0 {
         return;

@@ -17,7 +17,7 @@ pub(crate) enum BuildCommand {
     Rocm(RocmArgs),
     Kernel(KernelArgs),
     /// Check that an overlay is as it was installed.
-    Verify(VerifyArgs),
+    Verify(PrefixArgs),
     /// Make an overlay /opt/rocm, by update-alternatives; `uninstall` takes it back.
     SetDefault(PrefixArgs),
     /// Remove an overlay that was built: exactly what was installed.
@@ -122,21 +122,16 @@ pub(crate) struct CheckArgs {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct VerifyArgs {
-    #[command(flatten)]
-    pub(crate) overlay: PrefixArgs,
-    /// Print JSON: {prefix, release, patched, files, needs}.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// An overlay.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PrefixArgs {
     /// The overlay.
     #[arg(long, value_name = "DIR")]
     pub(crate) prefix: PathBuf,
+    /// Print JSON: `verify` {prefix, release, patched, files, needs}, `set-default` {link, prefix},
+    /// `uninstall` {prefix, files}.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// List the releases that can be built, and the work that is kept.
@@ -153,4 +148,7 @@ pub(crate) struct CleanArgs {
     /// Of this release only.
     #[arg(long, value_name = "VERSION")]
     pub(crate) release: Option<String>,
+    /// Print JSON: {removed: [PATH]}.
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use walkdir::WalkDir;
 
+use super::args::CleanArgs;
 use super::{release, steps};
 use crate::root;
-use crate::stdout::print;
+use crate::stdout::{print, print_json};
 
 /// The directory of a build.
 #[derive(Serialize)]
@@ -81,7 +82,9 @@ pub(super) fn list(json: bool) -> Result<()> {
 ///
 /// # Errors
 /// Where a build is at work there, or it cannot be removed.
-pub(super) fn clean(release: Option<&str>) -> Result<()> {
+pub(super) fn clean(args: &CleanArgs) -> Result<()> {
+    let release = args.release.as_deref();
+    let mut removed = Vec::new();
     if let Some(release) = release {
         release::named(release)?;
     }
@@ -93,8 +96,14 @@ pub(super) fn clean(release: Option<&str>) -> Result<()> {
             let _lock = steps::lock(&kept.path)?;
             fs::remove_dir_all(&kept.path)
                 .with_context(|| format!("cannot remove {}", kept.path.display()))?;
-            print(&format!("removed {}\n", kept.path.display()))?;
+            if !args.json {
+                print(&format!("removed {}\n", kept.path.display()))?;
+            }
+            removed.push(kept.path);
         }
+    }
+    if args.json {
+        print_json(&serde_json::json!({ "removed": removed }))?;
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
         BuildCommand::Rocm(args) => rocm::build(args)?,
         BuildCommand::Kernel(args) => kernel::build(args)?,
         BuildCommand::Verify(args) => {
-            let prefix = prefix::allowed(&args.overlay.prefix)?;
+            let prefix = prefix::allowed(&args.prefix)?;
             let manifest = manifest::read(&prefix)?;
             let manifest = manifest
                 .with_context(|| format!("--prefix '{}': there is nothing", prefix.display()))?;
@@ -65,17 +65,25 @@ pub(crate) fn build(args: &BuildArgs) -> Result<ExitCode> {
         BuildCommand::SetDefault(args) => {
             let prefix = prefix::allowed(&args.prefix)?;
             let lost = alternatives::set(&prefix)?;
-            print(&format!("{} leads to {}\n", alternatives::DEFAULT_LINK, prefix.display()))?;
+            if args.json {
+                print_json(&json!({ "link": alternatives::DEFAULT_LINK, "prefix": prefix }))?;
+            } else {
+                print(&format!("{} leads to {}\n", alternatives::DEFAULT_LINK, prefix.display()))?;
+            }
             if let Some(lost) = lost {
                 say(&lost);
             }
         }
         BuildCommand::Uninstall(args) => {
             let removed = prefix::uninstall(&args.prefix)?;
-            print(&format!("{}: removed, {removed} files\n", args.prefix.display()))?;
+            if args.json {
+                print_json(&json!({ "prefix": args.prefix, "files": removed }))?;
+            } else {
+                print(&format!("{}: removed, {removed} files\n", args.prefix.display()))?;
+            }
         }
         BuildCommand::List(args) => kept::list(args.json)?,
-        BuildCommand::Clean(args) => kept::clean(args.release.as_deref())?,
+        BuildCommand::Clean(args) => kept::clean(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

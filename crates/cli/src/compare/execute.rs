@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde::Serialize;
 
 use crate::exit::{self, CannotStart};
-use crate::signals::end_with_parent;
+use crate::signals::{self, end_with_parent};
 
 /// How a run ended, and where its output is.
 #[derive(Clone, Debug, Serialize)]
@@ -100,12 +100,14 @@ pub(crate) fn execute(
         command.process_group(0);
         end_with_parent(&mut command, Signal::SIGTERM);
     }
-    let mut child = command
-        .spawn()
-        .map_err(|error| CannotStart::new(&command.get_program().to_string_lossy(), &error))?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let cannot_start = |error| CannotStart::new(&program, &error);
     let ending = match timeout {
-        None => Ending::of(child.wait().context("cannot wait for the program")?),
-        Some(timeout) => wait_at_most(&mut child, timeout)?,
+        None => {
+            let status = signals::run(&mut command).context("cannot wait for the program")?;
+            Ending::of(status.map_err(cannot_start)?)
+        }
+        Some(timeout) => wait_at_most(&mut command.spawn().map_err(cannot_start)?, timeout)?,
     };
     tracing::info!(run = name, "{}", ending.describe());
     Ok(Run { ending, output })

@@ -23,7 +23,7 @@ use std::io::{BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kfd_abi::log::{self, Event, Record};
 use policy::Level;
 use tempfile::TempDir;
@@ -32,9 +32,9 @@ use crate::locate::{Library, locate};
 use crate::preload::{self, HSA_TOOLS_LIB, LD_PRELOAD};
 use crate::report::{self, Report};
 use crate::stderr::say;
-use crate::stdout::{colour, print};
+use crate::stdout::{colour, print, printable};
 use crate::waiting::waiting;
-use crate::{root, run, sim};
+use crate::{root, run, signals, sim};
 pub(crate) use args::CompareArgs;
 use attribute::Unmarked;
 use execute::{Run, execute};
@@ -55,12 +55,38 @@ const KERNEL: &str = "kernel-patched";
 /// Exit code where the runs end differently.
 const ENDED_DIFFERENTLY: u8 = 1;
 
-/// Does it.
+/// Ctrl-C, which is for the comparison and not for one of its runs.
+#[derive(Debug)]
+struct Stopped;
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("stopped")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// Does it. Where a signal has stopped it, nothing is left behind, and that signal ends this
+/// process.
 ///
+/// # Errors
+/// As [`all_runs`].
+pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
+    let result = all_runs(args);
+    if let Err(error) = &result
+        && error.is::<Stopped>()
+        && let Some(signal) = signals::ending()
+    {
+        signals::end_by(signal);
+    }
+    result
+}
+
 /// # Errors
 /// A library that is not found, a program that does not start, a log or report that cannot
 /// be read.
-pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
+fn all_runs(args: &CompareArgs) -> Result<ExitCode> {
     let setup = Setup::new(args)?;
     if !args.json {
         print(&format!("{}\n", setup.target))?;
@@ -110,7 +136,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode> {
         };
         let options = textwrap::Options::new(table::WIDTH.into()).subsequent_indent("  ");
         let mut text = table::table(&rows, style) + "\n";
-        for line in table::summary(&rows, &reports).lines() {
+        for line in printable(&table::summary(&rows, &reports)).lines() {
             text.extend([&textwrap::fill(line, &options), "\n"]);
         }
         print(&text)?;
@@ -167,7 +193,11 @@ impl<'a> Setup<'a> {
         let directory = (!self.args.show_output).then(|| self.directory.path());
         // The program's output would be on the same terminal.
         let _waiting = directory.map(|_| waiting(format!("the {name} run")));
-        execute(self.command(name)?, name, directory, self.args.timeout)
+        let run = execute(self.command(name)?, name, directory, self.args.timeout);
+        if signals::ending().is_some() {
+            bail!(Stopped);
+        }
+        run
     }
 
     /// The program in the environment of one run. On a simulated GPU the stock run has

@@ -9,6 +9,7 @@ use kfd_abi::log::Mtype;
 use super::attribute::domain_name;
 use super::model::{Asked, Ioctls, Kind, Reported, Row, Side};
 use crate::report::{Action, Report};
+use crate::stdout::printable_line;
 
 const ABSENT: &str = "not called";
 /// What the stock run asked for, too.
@@ -57,7 +58,7 @@ pub(crate) fn table(rows: &[Row], style: Style) -> String {
     }
     table.set_header(header);
     for row in rows {
-        let mut cells = [vec![row.call.clone()], cells(row)].concat();
+        let mut cells = [vec![printable_line(&row.call).into_owned()], cells(row)].concat();
         if marked {
             cells.push(if patched_differs(row) { "differs".into() } else { String::new() });
         }

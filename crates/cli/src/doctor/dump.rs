@@ -37,6 +37,10 @@ pub(crate) struct Written<'a> {
 /// # Errors
 /// A file that is there already, or that cannot be written.
 pub(crate) fn write(file: &Path, record: Record) -> Result<Written<'_>> {
+    let name = file.to_string_lossy();
+    if !name.ends_with(".tar.gz") && !name.ends_with(".tgz") {
+        bail!("--dump '{name}': it becomes a .tar.gz, so name it so");
+    }
     let record = Anonymous::here().record(record);
     let bytes = archive(&record).context("cannot make the archive")?;
     let directory = match file.parent() {
@@ -65,10 +69,11 @@ impl Written<'_> {
              names of files, short texts, variables that concern ROCm. No serial numbers; users,\n\
              home directories and the host are called \"user\", other names in paths \"dir\".\n\
              Look into it before you send it:\n\
-             $ tar -xzf {0}; less {DIRECTORY}/{NOTES}\n",
+             $ tar -xzf {3}; less {DIRECTORY}/{NOTES}\n",
             printable_line(&self.file.to_string_lossy()),
             self.files,
             self.bytes.div_ceil(1024),
+            shlex::try_quote(&printable_line(&self.file.to_string_lossy())).unwrap_or_default(),
         )
     }
 }

@@ -268,6 +268,11 @@ mod tests {
         ),
         ("not-in-path", "bash: rocminfo: command not found"),
         ("not-in-path", "zsh: command not found: hipcc"),
+        ("not-in-path", "fish: Unknown command: rocminfo"),
+        (
+            "repository-stale",
+            "E: The repository 'https://host/rocm/apt/5.7 jammy Release' does not have a Release file.",
+        ),
         (
             "chip-family-assert",
             "addrlib/src/gfx10/gfx10addrlib.cpp:962: virtual Addr::ChipFamily Addr::V2::Gfx10Lib::HwlConvertChipFamily(UINT_32, UINT_32): Assertion `!\"Unknown chip family\"' failed.",

@@ -24,6 +24,7 @@ use serde::Serialize;
 
 pub(crate) use args::{DoctorArgs, ExplainArgs};
 use facts::Machine;
+pub(crate) use facts::regular_file;
 use facts::source::Source;
 use rules::Finding;
 use table::Severity;

@@ -130,7 +130,8 @@ pub(crate) fn filled(text: &str, values: &[(&str, String)]) -> String {
 }
 
 /// What a rule can fill in.
-const PLACEHOLDERS: [&str; 6] = ["directory", "file", "group", "index", "node", "version"];
+const PLACEHOLDERS: [&str; 7] =
+    ["directory", "file", "group", "index", "node", "variable", "version"];
 
 #[cfg(test)]
 mod tests {

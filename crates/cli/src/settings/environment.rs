@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::{Kind, LEVELS_OF_LOG, Misunderstood, Setting};
 
 /// What is wrong with the value of a variable; `None` where it is understood.
-pub(super) fn misunderstood(setting: &'static Setting, value: &OsStr) -> Option<Misunderstood> {
+pub(crate) fn misunderstood(setting: &'static Setting, value: &OsStr) -> Option<Misunderstood> {
     let (allowed, instead) = match setting.kind {
         Kind::Word(words) => (words.join(", "), setting.default),
         // Whoever sets it to something wants it; of RDNAFIX_TORCH, the change to be off.

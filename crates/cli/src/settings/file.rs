@@ -1,7 +1,7 @@
 //! Reading a configuration file: TOML with the keys of the table, checked, as the values that
 //! the variables would have. Says where a mistake is and what is allowed; guesses nothing.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +9,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Kind, SETTINGS};
 use crate::args;
+use crate::doctor::regular_file;
 use crate::nearest::nearest;
+
+/// Bytes of a file that are read.
+const LONGEST: u64 = 1 << 20;
 
 /// The entries of a file, as keys and the values of their variables; none where there is no file.
 ///
@@ -17,10 +21,16 @@ use crate::nearest::nearest;
 /// A file that cannot be read or is wrong: the line, the value, and what is allowed.
 pub(super) fn read(path: &Path) -> Result<Vec<(&'static str, String)>> {
     let name = path.display();
-    let text = match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        text => text.with_context(|| format!("cannot read the configuration {name}"))?,
+    let mut text = String::new();
+    let file = match regular_file(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        file => file.with_context(|| format!("cannot read the configuration {name}"))?,
     };
+    file.take(LONGEST)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read the configuration {name}"))?;
     parse(&text).with_context(|| format!("in the configuration {name}"))
 }
 
@@ -36,7 +46,9 @@ fn parse(text: &str) -> Result<Vec<(&'static str, String)>> {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.key == &**name) else {
             bail!("line {line}: there is no setting '{name}'{}", hint(name));
         };
-        let value = as_variable(setting.kind, value.get_ref()).with_context(|| {
+        // A variable has no NUL.
+        let usable = as_variable(setting.kind, value.get_ref()).filter(|text| !text.contains('\0'));
+        let value = usable.with_context(|| {
             let given = text[value.span()].trim();
             format!("line {line}: {name} = {given}: expected {}", expected(setting.kind))
         })?;
@@ -169,6 +181,7 @@ summary = "never"
             "deny = [\"a,b\"]",
             "deny = [\"\"]",
             "report = \"r.jsonl\"",
+            "report = \"/a\\u0000b\"",
             "log = \"loud\"",
             "log = \"debug:here\"",
             "summary = true",

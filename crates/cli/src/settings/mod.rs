@@ -16,6 +16,7 @@ use std::process::Command;
 use anyhow::Result;
 use policy::Level;
 
+pub(crate) use environment::misunderstood;
 pub(crate) use show::{ConfigArgs, config};
 
 /// The kinds of values.

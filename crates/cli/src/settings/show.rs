@@ -9,7 +9,7 @@ use clap::Subcommand;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use super::{Misunderstood, Origin, Value, files, values};
+use super::{Kind, Misunderstood, Origin, Value, files, values};
 use crate::stderr::say;
 use crate::stdout;
 
@@ -41,8 +41,11 @@ enum ConfigCommand {
 pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode> {
     let ConfigCommand::Show { json } = args.command;
     let values = values()?;
-    let text = if json { document(&values) } else { table(&values) };
-    stdout::print(&text)?;
+    if json {
+        stdout::print_json(&document(&values))?;
+    } else {
+        stdout::print(&table(&values))?;
+    }
     for value in &values {
         if let (Some(wrong), Some(text)) = (value.misunderstood(), &value.text) {
             let (name, allowed) = (value.setting.variable, &wrong.allowed);
@@ -55,9 +58,18 @@ pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode> {
 /// The value that counts.
 fn shown(value: &Value) -> String {
     match (value.misunderstood(), &value.text) {
-        (Some(wrong), _) => wrong.instead.to_owned(),
-        (None, Some(text)) => given(text),
+        (Some(wrong), _) => in_words(value, wrong.instead.to_owned()),
+        (None, Some(text)) => in_words(value, given(text)),
         (None, None) => value.setting.default.to_owned(),
+    }
+}
+
+/// A switch as it is in a file.
+fn in_words(value: &Value, text: String) -> String {
+    match (value.setting.kind, &text[..]) {
+        (Kind::Switch, "0") => "false".into(),
+        (Kind::Switch, "1") => "true".into(),
+        _ => text,
     }
 }
 
@@ -107,13 +119,13 @@ fn table(values: &[Value]) -> String {
     let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
     let files = files().into_iter().map(|path| {
         let there = if path.exists() { "" } else { " (not there)" };
-        format!("   {}{there}\n", path.display())
+        format!("   {}{there}\n", given(path.as_os_str()))
     });
     let heading = "\n files, of which the first that has a setting counts:\n".to_owned();
     lines.chain([heading]).chain(files).collect()
 }
 
-fn document(values: &[Value]) -> String {
+fn document(values: &[Value]) -> serde_json::Value {
     let settings: Vec<_> = values
         .iter()
         .map(|value| {
@@ -132,5 +144,5 @@ fn document(values: &[Value]) -> String {
         .iter()
         .map(|path| json!({"path": path.to_string_lossy(), "exists": path.exists()}))
         .collect();
-    format!("{:#}\n", json!({"settings": settings, "files": files}))
+    json!({"settings": settings, "files": files})
 }

@@ -3,7 +3,6 @@
 //! Device code is in the section `.hip_fatbin`, as one or more bundles; the header of the first
 //! one names the targets. Newer compilers compress bundles: their targets are then unknown.
 
-use std::fs::File;
 use std::path::Path;
 
 use object::Endianness;
@@ -32,7 +31,7 @@ const LONGEST_NAME: u64 = 256;
 
 /// Reads what is needed of a library, however large it is.
 pub(crate) fn read(path: &Path) -> Option<Elf> {
-    let file = File::open(path).ok()?;
+    let file = super::place::regular_file(path).ok()?;
     file.metadata().ok().filter(std::fs::Metadata::is_file)?;
     let cache = ReadCache::new(file);
     let data = &cache;

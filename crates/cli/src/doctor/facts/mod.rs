@@ -5,6 +5,7 @@ pub(crate) mod elf;
 mod installation;
 mod kernel;
 mod libraries;
+mod place;
 mod python;
 pub(crate) mod source;
 mod topology;
@@ -13,13 +14,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub(crate) use installation::Installation;
-#[cfg(test)]
-pub(crate) use installation::Repository;
+pub(crate) use installation::{Installation, Repository};
 #[cfg(test)]
 pub(crate) use kernel::Dkms;
 pub(crate) use kernel::{Device, Kernel};
 pub(crate) use libraries::{Blas, Library};
+pub(crate) use place::regular_file;
 pub(crate) use python::Torch;
 use source::Source;
 #[cfg(test)]

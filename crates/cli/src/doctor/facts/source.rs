@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,13 +14,12 @@ use nix::unistd::{AccessFlags, access, getegid, getgroups};
 use serde::{Deserialize, Serialize};
 
 use super::elf::{self, Elf};
+use super::place::{inside, regular_file};
 
 /// No file that is read here is meant to be longer; the rest of a longer one is not read.
 const LONGEST_FILE: u64 = 256 << 10;
 /// A directory of rocBLAS has some thousand entries.
 const MOST_ENTRIES: usize = 20_000;
-/// As `MAXSYMLINKS` of Linux.
-const MOST_LINKS: usize = 40;
 
 /// Whether this process may use a device node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,13 +130,21 @@ impl Source {
 
     /// What `keep` leaves of a file, and what a dump has of it.
     pub(crate) fn part(&self, path: &str, keep: impl Fn(&str) -> String) -> Option<String> {
+        self.part_as(path, path, |text| Some(keep(text)))
+    }
+
+    /// The same of a file that a dump has by another name, or, where `keep` leaves nothing, not.
+    pub(crate) fn part_as(
+        &self,
+        path: &str,
+        kept_as: &str,
+        keep: impl Fn(&str) -> Option<String>,
+    ) -> Option<String> {
         let mut bytes = Vec::new();
-        let file = File::open(self.place(path)?).ok()?;
-        // Opening a directory succeeds, and a device could block: regular files only.
-        file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let file = regular_file(&self.place(path)?).ok()?;
         file.take(LONGEST_FILE).read_to_end(&mut bytes).ok()?;
-        let kept = keep(&String::from_utf8_lossy(&bytes));
-        self.record.borrow_mut().files.insert(path.to_owned(), kept.clone().into_bytes());
+        let kept = keep(&String::from_utf8_lossy(&bytes))?;
+        self.record.borrow_mut().files.insert(kept_as.to_owned(), kept.clone().into_bytes());
         Some(kept)
     }
 
@@ -149,6 +155,20 @@ impl Source {
 
     /// The names in a directory that are kept, sorted.
     pub(crate) fn list(&self, path: &str, keep: impl Fn(&str) -> bool) -> Option<Vec<String>> {
+        let names = self.names_in(path, keep)?;
+        let mut record = self.record.borrow_mut();
+        record.directories.insert(path.to_owned());
+        record.names.extend(names.iter().map(|name| format!("{path}/{name}")));
+        drop(record);
+        Some(names)
+    }
+
+    /// The same, which a dump does not have.
+    pub(crate) fn names(&self, path: &str, keep: impl Fn(&str) -> bool) -> Vec<String> {
+        self.names_in(path, keep).unwrap_or_default()
+    }
+
+    fn names_in(&self, path: &str, keep: impl Fn(&str) -> bool) -> Option<Vec<String>> {
         let entries = std::fs::read_dir(self.place(path)?).ok()?;
         let mut names: Vec<String> = entries
             .take(MOST_ENTRIES)
@@ -156,10 +176,6 @@ impl Source {
             .filter(|name| keep(name))
             .collect();
         names.sort();
-        let mut record = self.record.borrow_mut();
-        record.directories.insert(path.to_owned());
-        record.names.extend(names.iter().map(|name| format!("{path}/{name}")));
-        drop(record);
         Some(names)
     }
 
@@ -225,14 +241,20 @@ impl Source {
         self.variables(|name| name == wanted).remove(wanted).filter(|value| !value.is_empty())
     }
 
+    /// Whether PATH is known, which a tree that is no dump has not.
+    pub(crate) fn has_path(&self) -> bool {
+        self.environment.contains_key("PATH")
+    }
+
     /// The first directory of PATH that has a program. A dump gets no more of PATH than such
     /// directories: the others are nobody's business.
     pub(crate) fn directory_in_path(&self, program: &str) -> Option<String> {
         let path = self.environment.get("PATH")?;
         let mut all = path.split(':').filter(|directory| directory.starts_with('/'));
-        let found = all.find(|directory| self.exists(&format!("{directory}/{program}")))?;
+        let found = all.find(|directory| self.exists(&format!("{directory}/{program}")));
         let mut record = self.record.borrow_mut();
         let kept = record.notes.environment.entry("PATH".to_owned()).or_default();
+        let found = found?;
         if kept.split(':').all(|known| known != found) {
             if !kept.is_empty() {
                 kept.push(':');
@@ -278,53 +300,11 @@ fn live_node(path: &Path) -> Node {
     }
 }
 
-/// `path` below `root`, links resolved as if `root` were `/`.
-fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
-    use std::path::Component;
-    let mut links = 0;
-    let mut place = root.to_owned();
-    let mut depth = 0;
-    let mut rest: Vec<PathBuf> = vec![path.to_owned()];
-    while let Some(next) = rest.pop() {
-        let mut parts = next.components();
-        let Some(part) = parts.next() else { continue };
-        let after = parts.as_path().to_owned();
-        if !after.as_os_str().is_empty() {
-            rest.push(after);
-        }
-        match part {
-            Component::RootDir | Component::Prefix(_) => {
-                root.clone_into(&mut place);
-                depth = 0;
-            }
-            Component::CurDir => {}
-            Component::ParentDir => {
-                if depth > 0 {
-                    place.pop();
-                    depth -= 1;
-                }
-            }
-            Component::Normal(name) => {
-                let candidate = place.join(name);
-                if let Ok(target) = std::fs::read_link(&candidate) {
-                    links += 1;
-                    if links > MOST_LINKS {
-                        return None;
-                    }
-                    rest.push(target);
-                } else {
-                    place = candidate;
-                    depth += 1;
-                }
-            }
-        }
-    }
-    Some(place)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -376,10 +356,12 @@ mod tests {
             fs::write(root.join("long"), vec![b'x'; 1 << 20]).unwrap();
             fs::write(root.join("bytes"), [0xff, 0, 0xfe]).unwrap();
             fs::create_dir(root.join("directory")).unwrap();
+            mkfifo(&root.join("fifo"), Mode::S_IRWXU).unwrap();
         });
         assert_eq!(source.text("/long").unwrap().len() as u64, LONGEST_FILE);
         assert!(source.text("/bytes").is_some());
         assert_eq!(source.text("/directory"), None);
+        assert_eq!(source.text("/fifo"), None, "nobody ever writes to it");
         assert_eq!(source.list("/long", |_| true), None);
     }
 }

@@ -10,10 +10,13 @@ mod setup;
 #[cfg(test)]
 pub(crate) mod test_machine;
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::facts::{Gpu, Machine, Read};
 use super::table::{Helps, Severity, address, filled, symptom};
+use crate::stdout::printable_line;
 
 /// What a rule has found; the table has the rest.
 #[derive(Debug, Default)]
@@ -45,6 +48,7 @@ const RULES: &[(&str, Rule)] = &[
     ("no-gpu", setup::no_gpu),
     ("driver-not-loaded", setup::driver_not_loaded),
     ("kfd-skips-gpu", setup::kfd_skips_gpu),
+    ("gpu-hidden", setup::gpu_hidden),
     ("no-access", setup::no_access),
     ("container-devices", setup::container_devices),
     ("no-rocm", setup::no_rocm),
@@ -118,8 +122,19 @@ pub(crate) fn findings(machine: &Machine) -> Vec<Finding> {
 
 fn finding(id: &'static str, found: Found) -> Finding {
     let symptom = symptom(id);
+    // Names of files may come from a stranger's dump, and the commands are made to be pasted.
+    let quoted = |value: &String| {
+        let plain = printable_line(value) == *value;
+        if value.is_empty() {
+            return Some(String::new()); // the end of a name
+        }
+        shlex::try_quote(value).ok().filter(|_| plain).map(Cow::into_owned)
+    };
+    let values: Option<Vec<(&str, String)>> =
+        found.values.iter().map(|(name, value)| Some((*name, quoted(value)?))).collect();
     let fill = |texts: &[String]| -> Vec<String> {
-        texts.iter().map(|text| filled(text, &found.values)).collect()
+        let values = values.iter().flat_map(|values| texts.iter().map(|text| filled(text, values)));
+        values.collect()
     };
     let mut fix: Vec<String> = fill(&symptom.fix);
     fix.truncate(found.commands.unwrap_or(fix.len()));
@@ -164,10 +179,12 @@ fn visible(machine: &Machine) -> Vec<&Gpu> {
     let of_hip = variable("HIP_VISIBLE_DEVICES").or(variable("CUDA_VISIBLE_DEVICES"));
     for variable in [variable("ROCR_VISIBLE_DEVICES"), of_hip].into_iter().flatten() {
         // A name (GPU-...) instead of a number is not known here: nothing is left out then.
-        let numbers: Option<Vec<usize>> =
+        let numbers: Option<Vec<i64>> =
             variable.value.split(',').map(|word| word.trim().parse().ok()).collect();
         if let Some(numbers) = numbers {
-            gpus = numbers.iter().filter_map(|number| gpus.get(*number).copied()).collect();
+            // The list ends at a number that no GPU has, such as -1.
+            let known = |number: &i64| gpus.get(usize::try_from(*number).ok()?).copied();
+            gpus = numbers.iter().map_while(known).collect();
         }
     }
     gpus
@@ -222,5 +239,19 @@ mod tests {
         let cuda = ("CUDA_VISIBLE_DEVICES", "2");
         assert_eq!(nodes(&[cuda]), [3]);
         assert_eq!(nodes(&[cuda, ("HIP_VISIBLE_DEVICES", "0")]), [1]);
+    }
+
+    #[test]
+    fn values_of_a_stranger_are_quoted_in_commands_or_there_are_none() {
+        let with = |directory: &str| {
+            let value = Read::new(directory, "PATH");
+            let mut machine = machine(&[board("gfx1030", 1)], &[]);
+            machine.installation.not_in_path = Some(value);
+            let all = findings(&machine);
+            all.into_iter().find(|finding| finding.id == "not-in-path").unwrap().fix
+        };
+        assert_eq!(with("/opt/rocm/bin"), ["export PATH=$PATH:/opt/rocm/bin"]);
+        assert_eq!(with("/opt/a;b $(id)"), ["export PATH=$PATH:'/opt/a;b $(id)'"]);
+        assert_eq!(with("/opt/a\u{1b}"), [""; 0]);
     }
 }

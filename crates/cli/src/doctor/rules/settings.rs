@@ -1,9 +1,12 @@
 //! Variables that do harm, or nothing.
 
+use std::ffi::OsStr;
+
 use policy::Level;
 
 use super::{Found, assignment};
 use crate::doctor::facts::{Gpu, Machine, Preload, Read};
+use crate::settings::{SETTINGS, misunderstood};
 
 /// A finding where a variable has a value that `bad` says is one.
 fn variable(machine: &Machine, name: &str, bad: impl Fn(&str) -> bool) -> Vec<Found> {
@@ -84,7 +87,14 @@ pub(super) fn rdnafix_off(machine: &Machine) -> Vec<Found> {
 }
 
 pub(super) fn rdnafix_setting(machine: &Machine) -> Vec<Found> {
-    variable(machine, "RDNAFIX_POLICY", |value| Level::from_name(value).is_none())
+    let wrong = SETTINGS.iter().filter_map(|setting| {
+        let read = machine.environment.get(setting.variable)?;
+        let wrong = misunderstood(setting, OsStr::new(&read.value))?;
+        let evidence = Read::new(format!("{}={}", setting.variable, read.value), &read.from);
+        let what = format!("{} may be {}", setting.variable, wrong.allowed);
+        Some(Found::new(what, vec![evidence]).with("variable", setting.variable))
+    });
+    wrong.collect()
 }
 
 #[cfg(test)]
@@ -111,6 +121,8 @@ mod tests {
             ("miopen-search", "MIOPEN_FIND_ENFORCE", "4", "DB_UPDATE", 0),
             ("rdnafix-off", "RDNAFIX_POLICY", "off", "full", 0),
             ("rdnafix-setting", "RDNAFIX_POLICY", "max", "mapped", 1),
+            ("rdnafix-setting", "RDNAFIX_MIN_BYTES", "64k", "65536", 1),
+            ("rdnafix-setting", "RDNAFIX_DRY_RUN", "maybe", "1", 1),
         ] {
             assert_eq!(counts(id, name, bad), (1, other_gpus), "{name}={bad}");
             assert_eq!(counts(id, name, fine), (0, 0), "{name}={fine}");

@@ -75,6 +75,20 @@ pub(super) fn kfd_skips_gpu(machine: &Machine) -> Vec<Found> {
         .collect()
 }
 
+/// GPUs, and variables that show programs none of them.
+pub(super) fn gpu_hidden(machine: &Machine) -> Vec<Found> {
+    if machine.gpus.is_empty() || !visible(machine).is_empty() {
+        return Vec::new();
+    }
+    let names = ["ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"];
+    let set = names.iter().filter_map(|name| Some((*name, machine.environment.get(*name)?)));
+    let read =
+        |(name, read): (&str, &Read)| Read::new(format!("{name}={}", read.value), &read.from);
+    let mut evidence: Vec<Read> = set.map(read).collect();
+    evidence.extend(machine.gpus.iter().map(target));
+    vec![Found::new("programs are shown no GPU", evidence)]
+}
+
 /// Device nodes that this user may not open.
 pub(super) fn no_access(machine: &Machine) -> Vec<Found> {
     let denied: Vec<_> =
@@ -179,6 +193,26 @@ mod tests {
         machine.container = None;
         machine.displays = vec![card(true)];
         assert_eq!(count("kfd-skips-gpu", &machine), 0);
+    }
+
+    #[test]
+    fn a_variable_that_hides_every_gpu_is_named() {
+        let one = [board("gfx1030", 1)];
+        for (name, value, expected) in [
+            ("ROCR_VISIBLE_DEVICES", "1", 1),
+            ("HIP_VISIBLE_DEVICES", "-1", 1),
+            ("CUDA_VISIBLE_DEVICES", "-1", 1),
+            ("HIP_VISIBLE_DEVICES", "0", 0),
+            ("HIP_VISIBLE_DEVICES", "0,-1", 0),
+            ("ROCR_VISIBLE_DEVICES", "GPU-0123456789abcdef", 0),
+        ] {
+            assert_eq!(
+                count("gpu-hidden", &machine(&one, &[(name, value)])),
+                expected,
+                "{name}={value}"
+            );
+        }
+        assert_eq!(count("gpu-hidden", &machine(&[], &[("HIP_VISIBLE_DEVICES", "-1")])), 0);
     }
 
     #[test]
