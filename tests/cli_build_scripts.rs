@@ -78,3 +78,23 @@ fn the_environment_is_a_root_where_the_system_lacks_the_compiler() {
     let ended = output(script("setup_build_environment.sh").arg("--wrong"));
     assert!(!ended.status.success() && said(&ended).contains("usage:"), "{ended:?}");
 }
+
+#[test]
+fn the_directory_of_the_kernel_packages_deb_is_the_callers() {
+    let directory = tempfile::tempdir().unwrap();
+    let deb = "amdgpu-rdna-dkms";
+    for option in [&["--deb", "out"][..], &["--deb=out"]] {
+        fs::create_dir(directory.path().join("out")).unwrap();
+        let ended = output(script("build_patched_kernel.sh").args(option).current_dir(&directory));
+        if text(&ended.stderr).contains("dpkg-deb, which makes Debian packages, does not start") {
+            println!("SKIPPED: the directory of the kernel's deb: dpkg-deb is not here");
+            return;
+        }
+        assert!(ended.status.success(), "{}", said(&ended));
+        let made = fs::read_dir(directory.path().join("out")).unwrap().next().unwrap().unwrap();
+        assert!(made.file_name().to_string_lossy().starts_with(deb), "{made:?}");
+        fs::remove_dir_all(directory.path().join("out")).unwrap();
+    }
+    let ended = output(script("build_patched_kernel.sh").arg("--deb"));
+    assert_eq!(ended.status.code(), Some(125), "{}", said(&ended));
+}

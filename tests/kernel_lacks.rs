@@ -190,3 +190,22 @@ fn a_patch_that_fits_only_with_fuzz_is_refused_and_no_tree_is_left() {
     let left = machine.run("ls -d /out/x/usr/src/amdgpu-rdna-*/src/linux");
     assert!(!left.status.success(), "{}", text(&left.stdout));
 }
+
+#[test]
+fn the_certificate_is_the_one_that_dkms_is_configured_to_sign_with() {
+    let Some(machine) = Machine::new("the certificate of dkms's configuration") else { return };
+    let script = include_str!("../crates/cli/dkms/certificate.sh");
+    let script = format!("cat >/c.sh <<'SCRIPT'\n{script}SCRIPT\n");
+    let certificate = |configuration: &str| {
+        machine.succeed(&format!("{script}{configuration}\nbash /c.sh $K")).trim().to_owned()
+    };
+    assert_eq!(certificate(":"), "/var/lib/dkms/mok.pub");
+    let kernel = &machine.kernel;
+    let named =
+        certificate("echo 'mok_certificate=/keys/$kernelver.pub' >>/etc/dkms/framework.conf");
+    assert_eq!(named, format!("/keys/{kernel}.pub"));
+    // What comes later counts, and what is odd in it is dkms's to judge.
+    let later = "mkdir -p /etc/dkms/framework.conf.d\n\
+                 echo 'false; echo $unset; mok_certificate=/later.pub' >/etc/dkms/framework.conf.d/x.conf";
+    assert_eq!(certificate(later), "/later.pub");
+}
