@@ -100,6 +100,15 @@ fn a_variable_that_is_not_understood_is_shown_as_what_counts_instead() {
 }
 
 #[test]
+fn a_variable_that_is_none_is_named_with_the_nearest() {
+    let mut command = rdnafix(["config", "show"]);
+    let shown = output(command.env("RDNAFIX_POLCY", "full").env("RDNAFIX_MIRROR", "x"));
+    let expected =
+        "rdnafix: RDNAFIX_POLCY: there is no such variable; did you mean 'RDNAFIX_POLICY'?\n";
+    assert_eq!(text(&shown.stderr), expected);
+}
+
+#[test]
 fn what_the_library_does_not_understand_is_what_config_show_says_so_of() {
     // RDNAFIX_DLSYM is read where nothing can be said.
     for (variable, values) in [

@@ -9,7 +9,8 @@ use clap::Subcommand;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use super::{Kind, Misunderstood, Origin, Value, files, values};
+use super::{Kind, Misunderstood, Origin, SETTINGS, Value, files, values};
+use crate::nearest::nearest;
 use crate::stderr::say;
 use crate::stdout;
 
@@ -52,7 +53,25 @@ pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode> {
             say(&format!("{name}={}: expected {allowed}; {}", given(text), instead(value, &wrong)));
         }
     }
+    for name in unknown() {
+        let hint = nearest(&name, SETTINGS.iter().map(|setting| setting.variable));
+        let hint = hint.map_or_else(String::new, |known| format!("; did you mean '{known}'?"));
+        say(&format!("{name}: there is no such variable{hint}"));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Variables of the environment with the name of one of rdnafix, which are none.
+fn unknown() -> Vec<String> {
+    // Where the libraries and the archive are, and what `rdnafix run` tells the library.
+    const OTHERS: [&str; 3] = ["RDNAFIX_LIB", "RDNAFIX_MIRROR", "RDNAFIX_SUMMARY_FILE"];
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut unknown: Vec<String> = names
+        .filter(|name| name.starts_with("RDNAFIX_") && !OTHERS.contains(&&name[..]))
+        .filter(|name| SETTINGS.iter().all(|setting| setting.variable != name))
+        .collect();
+    unknown.sort();
+    unknown
 }
 
 /// The value that counts.
