@@ -227,7 +227,11 @@ fn there_is_a_manual_page_for_every_command_without_a_mistake() {
     }
     for page in fs::read_dir(directory.path()).unwrap() {
         let page = fs::read_to_string(page.unwrap().path()).unwrap();
-        assert!(page.contains(concat!("v", env!("CARGO_PKG_VERSION"))), "{page}");
+        let source = concat!("\"rdnafix ", env!("CARGO_PKG_VERSION"), "\"");
+        assert!(
+            page.lines().any(|line| line.starts_with(".TH ") && line.contains(source)),
+            "{page}"
+        );
     }
     assert!(stdout(&mut rdnafix(["man"])).starts_with(".ie"));
     for words in [&["run"][..], &["build", "rocm"]] {

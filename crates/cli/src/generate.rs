@@ -1,5 +1,6 @@
 //! Manual pages and completions, made from the definition of the command line. Decides nothing.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -44,14 +45,26 @@ pub(crate) fn man(args: &ManArgs) -> Result<ExitCode> {
     if let Some(directory) = &args.out {
         let failed = || format!("cannot write manual pages to '{}'", directory.display());
         std::fs::create_dir_all(directory).with_context(failed)?;
-        clap_mangen::generate_to(all, directory).with_context(failed)?;
+        write_pages(&all, directory).with_context(failed)?;
     } else {
-        let mut text = Vec::new();
-        let page = named(&all, &args.command)?.clone();
-        clap_mangen::Man::new(page).render(&mut text).context("the manual page")?;
+        let text = page(named(&all, &args.command)?).context("the manual page")?;
         stdout::print(&String::from_utf8(text).context("the manual page is not text")?)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The manual page of a command.
+fn page(command: &Command) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let page = clap_mangen::Man::new(command.clone());
+    page.source(concat!("rdnafix ", env!("CARGO_PKG_VERSION"))).render(&mut text)?;
+    Ok(text)
+}
+
+fn write_pages(command: &Command, directory: &Path) -> std::io::Result<()> {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    std::fs::write(directory.join(format!("{name}.1")), page(command)?)?;
+    command.get_subcommands().try_for_each(|command| write_pages(command, directory))
 }
 
 /// With the version in the page of every command, and no pages of `help`. Not for parsing:
