@@ -148,7 +148,7 @@ pub(crate) struct CleanArgs {
     /// Of this release only.
     #[arg(long, value_name = "VERSION")]
     pub(crate) release: Option<String>,
-    /// Print JSON: {removed: [PATH]}.
+    /// Print JSON: `{removed: [PATH]}`.
     #[arg(long)]
     pub(crate) json: bool,
 }
