@@ -165,7 +165,7 @@ fn a_statement_that_is_another_or_is_there_twice_is_refused() {
             ),
         ];
         let (begins, here) = ("bool noretry_default", "gc_ver >= IP_VERSION(10, 3, 0)");
-        let missing = "no `gc_ver >= IP_VERSION(10, 3, 0)` there";
+        let missing = "no `gc_ver >= IP_VERSION(10, 3, 0));` there";
         if version == "7.2" {
             let there = "gc_ver >= IP_VERSION(10, 1, 0)";
             table.push((GMC, there, "gc_ver >= IP_VERSION(10, 2, 0)", begins, missing));
@@ -217,6 +217,72 @@ fn a_statement_that_is_another_or_is_there_twice_is_refused() {
             ));
         }
         refused(&source, tree.path(), &table);
+    }
+}
+
+#[test]
+fn what_is_not_compiled_or_means_something_else_is_refused() {
+    let aperture = "\tadev->gmc.shared_aperture_start = 0x2000000000000000ULL;\n";
+    let dead = format!("#if 0\n{aperture}#endif\n");
+    let module_param = "module_param_named(noretry, amdgpu_noretry, int, 0644);\n";
+    let here = "gc_ver >= IP_VERSION(10, 3, 0));";
+    for version in VERSIONS {
+        let Some(source) = Source::get(version) else { continue };
+        let tree = source.to_port();
+        let mut table = vec![
+            (GMC_10, aperture, &dead[..], "", "the place of the hook is under `#if 0`"),
+            // In the lines of the tree as it is.
+            (
+                DRV,
+                module_param,
+                "module_param_named(noretry, amdgpu_noretry, int, 0644);\n\
+                 module_param_named(noretry, amdgpu_noretry, int, 0644);\n",
+                module_param.trim_end(),
+                "looked for one line `module_param_named(noretry,",
+            ),
+        ];
+        if version != "7.2" {
+            let inverted = "!(gc_ver >= IP_VERSION(10, 3, 0)));";
+            table.push((
+                GMC,
+                here,
+                inverted,
+                "bool noretry_default",
+                "IP_VERSION(10, 3, 0));` there",
+            ));
+        }
+        if version != "6.1" {
+            let uncached = "*flags = AMDGPU_PTE_MTYPE_NV10(*flags, MTYPE_UC);\n}\n\nstatic";
+            let with_else = "*flags = AMDGPU_PTE_MTYPE_NV10(*flags, MTYPE_UC);\n\telse\n\t\t*flags = 0;\n}\n\nstatic";
+            let at = "if (bo && bo->flags";
+            table.push((GMC_10, uncached, with_else, at, "the `if` has an `else`"));
+            let forced = "if (adev->force_uc || bo && bo->flags &";
+            table.push((
+                GMC_10,
+                "if (bo && bo->flags &",
+                forced,
+                "",
+                "gmc_v10_0_get_vm_pte has no",
+            ));
+            let only_said = "/* bool ext_coherent = flags & KFD_IOCTL_SVM_FLAG_EXT_COHERENT; */\n\
+                             \tbool ext_coherent = false;";
+            let flag = "bool ext_coherent = flags & KFD_IOCTL_SVM_FLAG_EXT_COHERENT;";
+            table.push((SVM, flag, only_said, "", "has no `bool ext_coherent = flags &"));
+        }
+        refused(&source, tree.path(), &table);
+    }
+}
+
+#[test]
+fn a_comment_about_a_patch_is_not_the_patch() {
+    for version in ["6.1", "6.12"] {
+        let Some(source) = Source::get(version) else { continue };
+        let tree = source.to_port();
+        let comment = "/* not gc_ver >= IP_VERSION(10, 1, 0) */\n\tbool noretry_default";
+        edit(tree.path(), GMC, "bool noretry_default", comment);
+        let (made, directory) = create("linux", tree.path());
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        assert_eq!(patches_in(&directory.path().join("out")).len(), 3, "{}", text(&made.stdout));
     }
 }
 

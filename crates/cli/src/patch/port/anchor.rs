@@ -97,7 +97,12 @@ fn matches(
         }
         Wanted::Any(name) => (1..=expression(tokens)).find_map(|end| {
             let range = tokens[0].range.start..tokens[end - 1].range.end;
-            captures.push((name.clone(), on_one_line(text, range)));
+            let expression = on_one_line(text, range);
+            // One name is one expression.
+            if captures.iter().any(|(known, earlier)| known == name && *earlier != expression) {
+                return None;
+            }
+            captures.push((name.clone(), expression));
             let found = matches(rest, &tokens[end..], text, captures);
             if found.is_none() {
                 captures.pop();
@@ -182,5 +187,6 @@ mod tests {
         let all: Vec<&str> = captures.iter().map(|(_, text)| &text[..]).collect();
         assert_eq!(all, ["call", "b(1, 2)", "{3}"]);
         assert!(found("a = call(@one@, flags)").unwrap().is_none());
+        assert!(found("a = @f@(@one@, @one@, flags);").unwrap().is_none(), "two expressions");
     }
 }

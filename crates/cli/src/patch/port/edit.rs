@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
+use tree_sitter::Node;
 
 use super::anchor;
 use super::find::{Place as Found, Sought, line_of};
@@ -45,13 +46,45 @@ pub(crate) fn edited(found: &Found, edit: &Edit, as_it_stands: bool) -> Result<S
     Ok(Sought::Found(changed))
 }
 
-/// Whether a function has this code, blanks apart.
-pub(crate) fn has(found: &Found, code: &str) -> bool {
-    let packed = |text: &[u8]| -> Vec<u8> {
-        text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
-    };
-    let function = packed(&found.source.text()[found.function.range.clone()]);
-    memchr::memmem::find(&function, &packed(code.as_bytes())).is_some()
+/// Whether a function has this code, blanks and comments apart.
+fn has(found: &Found, code: &str) -> bool {
+    found.source.node(&found.function).is_some_and(|function| has_in(found, function, code))
+}
+
+fn has_in(found: &Found, node: Node<'_>, code: &str) -> bool {
+    let packed =
+        |text: &str| -> String { text.chars().filter(|letter| !letter.is_whitespace()).collect() };
+    let tokens = found.source.tokens(node, usize::MAX);
+    let text: String = tokens.iter().map(|token| packed(&token.text)).collect();
+    text.contains(&packed(code))
+}
+
+/// Whether the tree has already what an edit is for: in its statement, where there is one.
+///
+/// # Errors
+/// Where the anchor is there more than once.
+pub(crate) fn is_there(found: &Found, edit: &Edit) -> Result<bool> {
+    let Some(code) = &edit.already else { return Ok(false) };
+    if let Some(anchor) = &edit.anchor
+        && let Some(statement) =
+            anchor::find(&found.source, &found.function, anchor, &names(found))?
+    {
+        return Ok(has_in(found, statement.node, code));
+    }
+    Ok(has(found, code))
+}
+
+/// The tree's names of the parameters, by those of the hooks.
+fn names(found: &Found) -> Vec<(String, String)> {
+    let (hook, tree) = (&found.signature.names, &found.function.names);
+    hook.iter().cloned().zip(tree.iter().cloned()).collect()
+}
+
+/// What a node is under that may not be compiled, the function apart: `#if 0`, and in the kernel,
+/// whose hooks are under no condition, any.
+fn condition(found: &Found, node: Node<'_>, in_kernel: bool) -> Option<String> {
+    let conditions = found.source.conditions(node);
+    conditions.into_iter().find(|condition| in_kernel || condition.starts_with("#if 0"))
 }
 
 /// The text of a file with a line more or another.
@@ -82,6 +115,16 @@ pub(crate) fn with_line(text: &[u8], line: &Line) -> Result<Vec<u8>> {
     Ok([&text[..start], insert.as_bytes(), &text[end..]].concat())
 }
 
+/// That a line is not there more than once in a file that no patch has changed yet; where it is
+/// not there, a patch before this one may bring it.
+///
+/// # Errors
+/// Where it is: the lines.
+pub(crate) fn expect_one_line(text: &[u8], line: &Line) -> Result<()> {
+    let there = String::from_utf8_lossy(text).lines().any(|there| there.trim() == line.anchor);
+    if there { with_line(text, line).map(drop) } else { Ok(()) }
+}
+
 fn at(found: &Found) -> String {
     format!("{}:{}", found.file.display(), found.function.line)
 }
@@ -89,8 +132,7 @@ fn at(found: &Found) -> String {
 fn splice(found: &Found, edit: &Edit, as_it_stands: bool) -> Result<Sought<Splice>> {
     let text = found.source.text();
     let function = &found.function;
-    let mut names: Vec<(String, String)> =
-        found.signature.names.iter().cloned().zip(function.names.iter().cloned()).collect();
+    let mut names = names(found);
     let mut anchored = None;
     if let Some(anchor) = &edit.anchor {
         let statement = anchor::find(&found.source, function, anchor, &names)
@@ -106,6 +148,10 @@ fn splice(found: &Found, edit: &Edit, as_it_stands: bool) -> Result<Sought<Splic
         anchored = Some(statement.node);
     }
     let name = &found.signature.name;
+    let whole = anchored.or_else(|| found.source.node(function));
+    if let Some(condition) = whole.and_then(|node| condition(found, node, as_it_stands)) {
+        bail!("{}: {name}: the place of the hook is under `{condition}`", at(found));
+    }
     if let Some(code) = edit.uses.iter().find(|code| !has(found, code)) {
         let what = format!("{}: {name} has no `{code}`, which the hook uses", at(found));
         return Ok(Sought::Missing(what));
@@ -115,8 +161,11 @@ fn splice(found: &Found, edit: &Edit, as_it_stands: bool) -> Result<Sought<Splic
         return Ok(Sought::Missing(what));
     }
     if let Some(part) = &edit.part {
-        let whole = anchored.or_else(|| found.source.node(function));
         let whole = whole.with_context(|| format!("{}: no function", at(found)))?;
+        if whole.child_by_field_name("alternative").is_some() {
+            let line = whole.start_position().row + 1;
+            bail!("{}:{line}: {name}: the `if` has an `else`", found.file.display());
+        }
         let range = anchor::part(&found.source, whole, part, &names)
             .with_context(|| format!("{}: {name}", found.file.display()))?;
         let line = &text[start_of_line(text, whole.start_byte())..whole.start_byte()];

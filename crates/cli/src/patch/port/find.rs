@@ -166,7 +166,9 @@ impl Files {
     /// # Errors
     /// Where there is none, or more than one.
     pub(crate) fn ending_with(&self, end: &str) -> Result<PathBuf> {
-        let all = self.texts.keys().chain(&self.others);
+        // Of the others, those that were read are among the texts.
+        let others = self.others.iter().filter(|file| !self.texts.contains_key(*file));
+        let all = self.texts.keys().chain(others);
         let found: Vec<&PathBuf> = all.filter(|path| path.ends_with(end)).collect();
         match found[..] {
             [file] => Ok(file.clone()),

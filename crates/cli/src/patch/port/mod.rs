@@ -76,6 +76,12 @@ fn make(hooks: &Hooks, source: &Path, applies_to: &str) -> Result<Port> {
                 }
             }
         }
+        for line in &idea.line {
+            let file = files.ending_with(&line.file).with_context(|| nothing(idea))?;
+            edit::expect_one_line(&files.text(&file)?, line)
+                .with_context(|| files.root().join(&file).display().to_string())
+                .with_context(|| nothing(idea))?;
+        }
     }
     for idea in &hooks.patch {
         apply(hooks, idea, &mut files).with_context(|| nothing(idea))?;
@@ -142,7 +148,7 @@ fn edited(files: &Files, choice: &[Edit], as_it_stands: bool) -> Result<Outcome>
                 continue;
             }
         };
-        if edit.already.as_ref().is_some_and(|code| edit::has(&place, code)) {
+        if edit::is_there(&place, edit)? {
             return Ok(Outcome::There);
         }
         match edit::edited(&place, edit, as_it_stands)? {

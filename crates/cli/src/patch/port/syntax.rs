@@ -158,7 +158,7 @@ impl Source {
     }
 
     /// What a node is under, as `#ifndef X`.
-    fn conditions(&self, node: Node<'_>) -> Vec<String> {
+    pub(crate) fn conditions(&self, node: Node<'_>) -> Vec<String> {
         let mut all = Vec::new();
         let mut outer = node.parent();
         while let Some(parent) = outer {
