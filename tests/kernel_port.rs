@@ -269,6 +269,11 @@ fn what_is_not_compiled_or_means_something_else_is_refused() {
             let flag = "bool ext_coherent = flags & KFD_IOCTL_SVM_FLAG_EXT_COHERENT;";
             table.push((SVM, flag, only_said, "", "has no `bool ext_coherent = flags &"));
         }
+        // Then `default:` is not for these GPUs.
+        let own =
+            "\tcase IP_VERSION(10, 3, 0):\n\t\tbreak;\n\tdefault:\n\t\tmapping_flags |= coherent ?";
+        let default = "\tdefault:\n\t\tmapping_flags |= coherent ?";
+        table.push((SVM, default, own, "", "has `case IP_VERSION(10,`, which the hook is not for"));
         refused(&source, tree.path(), &table);
     }
 }
