@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::stdout::moves;
 
@@ -23,6 +24,11 @@ pub(crate) fn waiting(what: impl Into<String>) -> Waiting {
     }
     let (ended, end) = mpsc::channel();
     let (what, begun) = (what.into(), Instant::now());
+    // Signals are for the thread that waits for a program: `signals` holds them back there until
+    // the program is known.
+    let Ok(mask) = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK) else {
+        return Waiting(None);
+    };
     let thread = std::thread::Builder::new().spawn(move || {
         let over = |time| end.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
         if over(SILENT) {
@@ -37,6 +43,8 @@ pub(crate) fn waiting(what: impl Into<String>) -> Waiting {
         }
         bar.finish_and_clear();
     });
+    // It was the mask a moment ago, so it can be set.
+    let _ = mask.thread_set_mask();
     // Without a thread there is no line.
     Waiting(thread.ok().map(|thread| (ended, thread)))
 }

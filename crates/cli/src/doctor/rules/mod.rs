@@ -182,9 +182,8 @@ fn visible(machine: &Machine) -> Vec<&Gpu> {
         let numbers: Option<Vec<i64>> =
             variable.value.split(',').map(|word| word.trim().parse().ok()).collect();
         if let Some(numbers) = numbers {
-            // The list ends at a number that no GPU has, such as -1.
             let known = |number: &i64| gpus.get(usize::try_from(*number).ok()?).copied();
-            gpus = numbers.iter().map_while(known).collect();
+            gpus = numbers.iter().filter_map(known).collect();
         }
     }
     gpus
